@@ -1,0 +1,109 @@
+"""What is measured: each case's settings, who runs it, for how many steps a repetition, and the ratio hoped for."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+PPO = {
+    "algorithm": "ppo",
+    "environment": "CartPole-v1",
+    "num_steps": 128,
+    "num_epochs": 4,
+    "num_minibatches": 4,
+    "learning_rate": 2.5e-4,
+    "discount": 0.99,
+}
+DQN = {
+    "algorithm": "dqn",
+    "environment": "CartPole-v1",
+    "batch_size": 64,
+    "capacity": 100_000,
+    "target_every": 500,
+    "warm_up": 128,
+    "learning_rate": 2.5e-4,
+    "discount": 0.99,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One side of a comparison. `target`: how many times its speed the case's first entry is to reach."""
+
+    label: str
+    worker: str
+    steps: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """The first entry is the one whose speed is divided by that of each other."""
+
+    title: str
+    settings: dict[str, Any]
+    entries: tuple[Entry, ...]
+
+
+CASES = {
+    "ppo-8": Case(
+        "PPO, CartPole-v1, 8 environments × 128 steps, 4 epochs × 4 minibatches",
+        {**PPO, "num_envs": 8},
+        (
+            Entry("Operant", "operant", 524_288),
+            Entry("Rejax", "rejax", 524_288, target=1.2),
+            Entry("Stable-Baselines3", "sb3", 40_960, target=18),
+        ),
+    ),
+    "ppo-64": Case(
+        "PPO, CartPole-v1, 64 environments × 128 steps, 4 epochs × 4 minibatches",
+        {**PPO, "num_envs": 64},
+        (
+            Entry("Operant", "operant", 1_048_576),
+            Entry("Rejax", "rejax", 524_288, target=1.6),
+            Entry("Stable-Baselines3", "sb3", 122_880),
+        ),
+    ),
+    "dqn-4": Case(
+        "DQN, CartPole-v1, an update of 64 every 4 steps, replay 100k",
+        {**DQN, "train_every": 4},
+        (
+            Entry("Operant", "operant", 100_000),
+            Entry("Rejax", "rejax", 12_000),
+            Entry("Stable-Baselines3", "sb3", 10_000, target=12),
+        ),
+    ),
+    "dqn-1": Case(
+        "DQN, CartPole-v1, an update of 64 every step, replay 100k",
+        {**DQN, "train_every": 1},
+        (
+            Entry("Operant", "operant", 40_000),
+            Entry("Rejax", "rejax", 4_000, target=6),
+            Entry("Stable-Baselines3", "sb3", 4_000),
+        ),
+    ),
+    "host-ppo-8": Case(
+        "PPO on Gymnasium's CartPole-v1, 8 environments × 128 steps, 4 epochs × 4 minibatches",
+        {**PPO, "num_envs": 8},
+        (
+            Entry("Operant, host driver", "operant", 81_920, {"backend": "gymnasium"}),
+            Entry("Stable-Baselines3", "sb3", 40_960, target=2),
+        ),
+    ),
+    "replay": Case(
+        "DQN's speed against the replay's capacity (1 is flat: the buffer is written in place)",
+        {**DQN, "train_every": 4},
+        (
+            Entry("capacity 1,000,000", "operant", 100_000, {"capacity": 1_000_000}),
+            Entry("capacity 100,000", "operant", 100_000),
+            Entry("capacity 10,000", "operant", 100_000, {"capacity": 10_000}, target=0.9),
+        ),
+    ),
+    "population": Case(
+        "16 PPO agents with 16 learning rates in one program, 8 environments each, total steps",
+        {**PPO, "num_envs": 8},
+        (
+            Entry("16 agents", "operant", 131_072, {"members": 16}),
+            Entry("1 agent", "operant", 524_288, {"members": 1}, target=1.2),
+        ),
+    ),
+}

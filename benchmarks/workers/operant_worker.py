@@ -1,0 +1,80 @@
+"""Operant's side of the speed comparison: its drivers, without runs on disk, checkpoints or evaluation."""
+
+import time
+from typing import Any
+
+import gymnasium
+import gymnax
+import jax
+from protocol import Repetition, Run, serve
+
+from operant import DQN, PPO
+from operant.core.compiled import CompiledDriver
+from operant.core.host import HostDriver
+from operant.environments.compiled import Compiled
+from operant.environments.host import Host
+from operant.parts.exploration import EpsilonGreedy
+from operant.parts.networks import MLP
+from operant.parts.replay import Uniform
+from operant.parts.schedules import Linear
+
+
+def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | DQN:
+    if settings["algorithm"] == "ppo":
+        return PPO(
+            learning_rate=learning_rate,
+            discount=settings["discount"],
+            num_steps=settings["num_steps"],
+            num_epochs=settings["num_epochs"],
+            num_minibatches=settings["num_minibatches"],
+            network=MLP((64, 64), "tanh"),
+        )
+    return DQN(
+        learning_rate=learning_rate,
+        discount=settings["discount"],
+        exploration=EpsilonGreedy(Linear(1.0, 0.05, over=0.1)),
+        target_every=settings["target_every"],
+        warmup=settings["warm_up"],
+        num_steps=settings["train_every"],
+        batch_size=settings["batch_size"],
+        replay=Uniform(settings["capacity"]),
+        network=MLP((64, 64), "relu"),
+    )
+
+
+def driver(settings: dict[str, Any]) -> CompiledDriver | HostDriver:
+    name, num_envs, rate = settings["environment"], settings.get("num_envs", 1), settings["learning_rate"]
+    if settings.get("backend") == "gymnasium":
+        return HostDriver(algorithm(settings, rate), Host([lambda: gymnasium.make(name)] * num_envs, name))
+    environment = Compiled(*gymnax.make(name), name=name)
+    members = settings.get("members", 1)
+    # One learning rate each, from half to twice the case's.
+    rates = [rate * 2.0 ** (2 * k / (members - 1) - 1) for k in range(members)] if members > 1 else [rate]
+    return CompiledDriver([algorithm(settings, rate) for rate in rates], environment, num_envs)
+
+
+def build(settings: dict[str, Any]) -> tuple[float, Run]:
+    """Compile everything that training runs, and return what trains from scratch for `settings["steps"]`."""
+    trainer = driver(settings)
+    iterations = max(1, settings["steps"] // trainer.steps_per_iteration)
+    steps = iterations * trainer.steps_per_iteration * trainer.num_seeds
+
+    start = time.perf_counter()
+    jax.block_until_ready(trainer.advance(trainer.start(0), 0, 1, iterations))
+    compile_seconds = time.perf_counter() - start
+
+    def run(seed: int) -> Repetition:
+        carry = jax.block_until_ready(trainer.start(seed * trainer.num_seeds))
+
+        def repetition() -> int:
+            jax.block_until_ready(trainer.advance(carry, 0, iterations, iterations))
+            return steps
+
+        return repetition
+
+    run(0)()
+    return compile_seconds, run
+
+
+if __name__ == "__main__":
+    serve(build, ("jax", "equinox", "gymnax", "gymnasium"))

@@ -1,0 +1,185 @@
+"""A trained agent in the user's hands: NumPy in, NumPy out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+
+from operant.contracts import Context, Spec
+from operant.core import evaluation, keys
+from operant.core.statistics import Evaluation
+from operant.environments import make
+from operant.environments.compiled import Compiled
+from operant.environments.make import EnvironmentLike
+from operant.environments.spaces import environment_action, learner_space
+from operant.errors import OperantError
+from operant.parts.component import strong
+from operant.parts.encoders import canonical_dtype, children
+from operant.parts.heads import restart
+
+
+class Agent:
+    """An algorithm with a learned policy, ready to act; made by `train` and `load`."""
+
+    def __init__(self, algorithm: Any, policy: Any, description: dict[str, Any], spaces: Any, environment: Any = None):
+        self.algorithm, self.policy, self.description = algorithm, policy, description
+        self.observation_space: gymnasium.Space = spaces[0]
+        self.action_space: gymnasium.Space = spaces[1]
+        self.environment: EnvironmentLike = environment
+        self.history: list[dict[str, Any]] = []
+        self._memory: Any = None
+        self._key, self._calls = keys.root(0), 0
+        self._data = strong(algorithm)
+        self._programs: dict[tuple[int, bool], Any] = {}  # by batch size and exploration
+
+    def act(self, observation: Any, explore: bool = False) -> np.ndarray:
+        """The action for one observation, or actions `[B, ...]` for a batch, in the environment's own units.
+
+        Greedy unless `explore`. A policy with memory keeps it from call to call; `reset` clears it. Raises
+        `OperantError` for an observation that does not fit the observation space.
+        """
+        batch, single = _batched(self.observation_space, observation)
+        size = jax.tree.leaves(batch)[0].shape[0]
+        if self._memory is None or self._memory[0] != size:
+            self._memory = size, self._start(size)
+        self._calls += 1
+        memory, action = self._program(size, explore)(
+            self._data, self.policy, self._memory[1], batch, np.uint32(self._calls)
+        )
+        self._memory = size, memory
+        action = environment_action(self.action_space, np.asarray(action))
+        return action[0] if single else action
+
+    def reset(self, ended: np.ndarray | None = None) -> None:
+        """Forget what the policy remembers: of every environment, or where `ended [B]` is true."""
+        if ended is None or self._memory is None:
+            self._memory = None
+        else:
+            size, memory = self._memory
+            self._memory = size, restart(memory, self._start(size), np.asarray(ended))
+
+    def evaluate(
+        self, episodes: int = 100, seed: int = 0, environment: EnvironmentLike | None = None, explore: bool = False
+    ) -> Evaluation:
+        """Play whole episodes on environments and seeds of their own. Raises `OperantError` without an environment."""
+        policies = jax.tree.map(lambda leaf: leaf[None], self.policy)
+        return evaluate_policies(self, policies, episodes, seed, environment, explore)[0]
+
+    def save(self, path: str | Path) -> None:
+        """Write what `operant.load` reads: the description and the policy. Raises `OperantError` if that fails."""
+        from operant.core import checkpoint
+        from operant.core.runs import RunFolder
+
+        folder = RunFolder.create(Path(path), "", "", 0)
+        seed = self.description["seeds"][:1]
+        folder.write_description(self.description | {"seeds": seed})
+        checkpoint.save(folder.policies, "0", jax.tree.map(lambda leaf: leaf[None], self.policy), {})
+
+    def _spec(self, size: int) -> Spec:
+        limit = self.description.get("time_limit")
+        return Spec(self.observation_space, learner_space(self.action_space), size, limit)
+
+    def _start(self, size: int) -> Any:
+        return self.algorithm.start(self.policy, self._key, self._spec(size))
+
+    def _program(self, size: int, explore: bool) -> Any:
+        if (size, explore) in self._programs:
+            return self._programs[size, explore]
+        context, root = Context(self._spec(size), evaluation.final_clock()), self._key
+
+        @jax.jit
+        def program(algorithm: Any, policy: Any, memory: Any, observation: Any, call: Any) -> tuple[Any, Any]:
+            key = jax.random.fold_in(root, call)
+            return algorithm.act(policy, memory, observation, key, context, explore=explore)[:2]
+
+        self._programs[size, explore] = program
+        return program
+
+    def __repr__(self) -> str:
+        return f"Agent({self.description['algorithm']} on {self.description['environment']})"
+
+
+class Agents(Sequence[Agent]):
+    """One agent a seed. Index one, take the `best`, or evaluate all with the interval over seeds."""
+
+    def __init__(self, members: Sequence[Agent]):
+        self._members = list(members)
+        self._scores: list[float] | None = None
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._members[index]
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Agent]:
+        return iter(self._members)
+
+    def evaluate(self, episodes: int = 100, seed: int = 0, environment: EnvironmentLike | None = None) -> Evaluation:
+        """Each seed's mean return counts once: `Evaluation.returns` are the means, its interval is over seeds."""
+        policies = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *(agent.policy for agent in self))
+        results = evaluate_policies(self[0], policies, episodes, seed, environment)
+        self._scores = [result.mean for result in results]
+        return over_seeds(results)
+
+    @property
+    def best(self) -> Agent:
+        """The agent of the highest mean return in the last evaluation (one is made if there was none).
+
+        A maximum over seeds is a flattering number: report the mean over seeds, use this one to act.
+        """
+        if self._scores is None:
+            self.evaluate()
+        return self[int(np.nanargmax(self._scores))]  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        return f"Agents({len(self)} x {self[0]!r})"
+
+
+def over_seeds(results: Sequence[Evaluation]) -> Evaluation:
+    """One number a seed: the evaluation itself for one seed, the seeds' means for several."""
+    if len(results) == 1:
+        return results[0]
+    return Evaluation(np.array([r.mean for r in results]), np.array([r.lengths.mean() for r in results]))
+
+
+def evaluate_policies(
+    agent: Agent, policies: Any, episodes: int, seed: int, environment: EnvironmentLike | None, explore: bool = False
+) -> list[Evaluation]:
+    """Evaluate policies `[N, ...]` of one algorithm, each on the same seeds."""
+    if episodes < 1:
+        raise OperantError(f"episodes must be at least 1, not {episodes}")
+    given = environment if environment is not None else agent.environment
+    if given is None:
+        raise OperantError("this agent was loaded without its environment: pass environment=")
+    backend = agent.description.get("backend", "auto") if environment is None else "auto"
+    world = make(given, min(episodes, 16), backend, agent.description.get("env_kwargs"))
+    count = jax.tree.leaves(policies)[0].shape[0]
+    if isinstance(world, Compiled):
+        evaluate = jax.vmap(evaluation.compiled_evaluator(world, episodes, explore), in_axes=(None, 0, None))
+        key = keys.role(keys.root(seed), keys.EVALUATE)
+        tally = jax.jit(evaluate)(strong(agent.algorithm), policies, key)
+        return [evaluation.tallied(jax.tree.map(lambda leaf, k=k: leaf[k], tally)) for k in range(count)]
+    members = [jax.tree.map(lambda leaf, k=k: leaf[k], policies) for k in range(count)]
+    # Apart from the training seeds, which count up from a run's own.
+    apart = seed + 1_000_003
+    return [evaluation.host_evaluation(strong(agent.algorithm), p, world, apart, episodes, explore) for p in members]
+
+
+def _batched(space: gymnasium.Space, observation: Any) -> tuple[Any, bool]:
+    """`observation` as a batch in the library's dtypes, and whether it was a single one."""
+    if isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
+        parts = {name: _batched(part, observation[name]) for name, part in children(space)}
+        single = all(alone for _, alone in parts.values())
+        leaves = {name: leaf for name, (leaf, _) in parts.items()}
+        return (leaves if isinstance(space, gymnasium.spaces.Dict) else tuple(leaves.values())), single
+    array, shape = np.asarray(observation), space.shape or ()
+    if array.shape[array.ndim - len(shape) :] != shape or array.ndim - len(shape) not in (0, 1):
+        raise OperantError(f"an observation of shape {array.shape} does not fit the space's {shape}, nor a batch of it")
+    array, single = array.astype(canonical_dtype(space.dtype)), array.ndim == len(shape)
+    return (array[None] if single else array), single
+
+

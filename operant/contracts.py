@@ -1,0 +1,146 @@
+"""What everybody agrees on: the words that pass between environments, algorithms and drivers. No behaviour.
+
+Shapes are time-major: T steps of B parallel environments. Every field may be a pytree whose leaves carry
+those leading axes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import gymnasium
+from jax import Array
+
+PyTree: TypeAlias = Any
+
+
+class Step(NamedTuple):
+    """One transition of each environment; leaves `[B, ...]`, or `[T, B, ...]` inside a `Window`.
+
+    The two ends are never merged. `terminated`: the MDP reached a terminal state, its value is zero.
+    `truncated`: the episode was cut (a time limit), the state that follows still has a value.
+    """
+
+    observation: PyTree
+    action: PyTree
+    reward: Array  # float32
+    terminated: Array  # bool
+    truncated: Array  # bool
+    next_observation: PyTree  # what followed, before any automatic reset
+    extras: PyTree  # what `act` chose to remember (log-probabilities, values, ...)
+
+    @property
+    def continues(self) -> Array:
+        """1 where the next state has a value to bootstrap from, 0 where it is terminal (float32)."""
+        return 1.0 - self.terminated.astype("float32")
+
+    @property
+    def last(self) -> Array:
+        """True where the episode ended either way: traces and episode bookkeeping are cut here."""
+        return self.terminated | self.truncated
+
+
+class Window(NamedTuple):
+    """What `learn` receives.
+
+    `valid` is None for `Steps` windows, where every step counts; for `Episodes` it is bool `[T, B]`, true up
+    to and including the first `last` of each column.
+    """
+
+    steps: Step  # [T, B, ...]
+    memory: PyTree  # [B, ...]: each environment's carry before the first step
+    slots: Array  # [B] int32: the stream that each column continues
+    age: Array  # int32: learner updates since the acting policy was copied
+    valid: Array | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A running window: `length` consecutive steps of every environment, episodes crossing window borders."""
+
+    length: int
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Whole episodes: every environment is reset and runs to its first end, at most to the time limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """What an algorithm may know about its environment. Compared by identity: spaces are never hashed.
+
+    Bounded continuous actions are `Box(-1, 1)` here; the environment's edge rescales them to the true bounds.
+    """
+
+    observation_space: gymnasium.Space
+    action_space: gymnasium.Space
+    num_envs: int
+    time_limit: int | None = None  # steps in an episode, None where there is no limit
+    compute_reward: Callable[..., Array] | None = None
+    model: Any = None
+
+
+class Clock(NamedTuple):
+    """The driver's time; never batched over seeds, so that `lax.cond` on it is real branching."""
+
+    iteration: Array  # int32: how many windows were learned from before this one
+    progress: Array  # float32 in [0, 1]: share of the planned training that has passed
+
+
+class Context(NamedTuple):
+    """What the driver tells every method: the spec (closed over, static) and the clock."""
+
+    spec: Spec
+    clock: Clock
+
+
+class State(Protocol):
+    """Everything learned that must survive; a NamedTuple of arrays whose field `policy` is all acting reads."""
+
+    @property
+    def policy(self) -> PyTree: ...
+
+    def _replace(self, **fields: Any) -> Any: ...
+
+
+class Algorithm(Protocol):
+    """A learner: a frozen dataclass made with `parts.component.component`, with pure methods."""
+
+    def check(self, spec: Spec) -> None:
+        """Raise `OperantError` where this algorithm cannot serve `spec` or a field makes no sense."""
+
+    def window(self) -> Steps | Episodes:
+        """Which windows `learn` wants."""
+
+    def init(self, key: Array, spec: Spec) -> State:
+        """Fresh state; strongly typed arrays only, no two leaves sharing a buffer."""
+
+    def start(self, policy: PyTree, key: Array, spec: Spec) -> PyTree:
+        """Fresh memory for `spec.num_envs` environments, `()` where the policy has none."""
+
+    def act(
+        self, policy: PyTree, memory: PyTree, observation: PyTree, key: Array, context: Context, *, explore: bool
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """`(memory, action, extras)` for a batch of observations `[B, ...]`."""
+
+    def learn(self, state: Any, window: Window, key: Array, context: Context) -> tuple[Any, dict[str, Array]]:
+        """One iteration from one window: the new state and scalar metrics."""
+
+
+class CompiledEnvironment(Protocol):
+    """An environment whose transition JAX can compile (gymnax 1.x's methods; inheriting is not needed).
+
+    `step` resets by itself where an episode ends and reports what followed before the reset in
+    `info["final_observation"]`. One environment; the driver vectorises.
+    """
+
+    def reset(self, key: Array, params: Any = None) -> tuple[PyTree, PyTree]: ...
+
+    def step(
+        self, key: Array, state: PyTree, action: PyTree, params: Any = None
+    ) -> tuple[PyTree, PyTree, Array, Array, Array, dict[str, Any]]: ...
+
+    def observation_space(self, params: Any) -> Any: ...
+
+    def action_space(self, params: Any) -> Any: ...

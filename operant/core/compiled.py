@@ -1,0 +1,245 @@
+"""The compiled driver: act, step and learn scanned in one program, in chunks of any length.
+
+One iteration is one window and one `learn`. A chunk runs a number of iterations that is an argument, not a
+constant, so that one program serves every chunk. Keys fold in the absolute iteration: how training is cut into
+chunks changes nothing, bit for bit. Seeds and members of a population are a leading axis of the carry.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from operant.contracts import Algorithm, Clock, Context, Episodes, Step, Window
+from operant.core import keys
+from operant.core.metrics import Health, Ratio, add, examine, well
+from operant.environments.compiled import Compiled, Worlds
+from operant.errors import OperantError
+from operant.parts.component import strong
+from operant.parts.heads import restart
+
+
+class Carry(NamedTuple):
+    """Everything that a run is, between two iterations; what a checkpoint holds."""
+
+    key: Array
+    state: Any
+    worlds: Worlds
+    observation: Any
+    memory: Any
+    returns: Array  # [B] of the running episodes
+    lengths: Array  # [B] int32
+    totals: dict[str, Ratio]  # metrics since the last row
+    health: Health
+
+
+class CompiledDriver:
+    """Trains `members` (one algorithm, or several of one structure) on a compiled environment, one seed each.
+
+    `batching`: `vmap` runs members side by side; `map` one after the other, each bit for bit as if alone.
+    """
+
+    resumable = True  # bit for bit: the carry holds the environments too
+
+    def __init__(
+        self,
+        algorithm: Algorithm | Sequence[Algorithm],
+        environment: Compiled,
+        num_envs: int,
+        num_seeds: int = 1,
+        batching: Literal["vmap", "map"] = "vmap",
+    ):
+        several = isinstance(algorithm, Sequence)
+        members: list[Any] = list(algorithm) if several else [algorithm] * num_seeds
+        self.environment, self.num_seeds, self.num_envs = environment, len(members), num_envs
+        self.spec = environment.spec(num_envs)
+        for member in members:
+            member.check(self.spec)
+        self.members = members
+        if several:
+            if len({jax.tree.structure(member) for member in members}) > 1:
+                raise OperantError("members of a population must share their structure and differ only in data")
+            self.algorithm: Any = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(strong(m) for m in members))
+        else:
+            self.algorithm = strong(members[0])
+        self._axis = 0 if several else None
+        window = members[0].window()
+        if isinstance(window, Episodes) and self.spec.time_limit is None:
+            raise OperantError(f"{environment.name} has no time limit, and whole episodes need one")
+        self.episodic = isinstance(window, Episodes)
+        self.length: int = self.spec.time_limit if self.episodic else window.length  # type: ignore[assignment]
+        self.steps_per_iteration = self.length * num_envs
+        self._batching = batching
+        self._advance = jax.jit(self._batched(self._chunk), donate_argnums=1)
+
+    # The carry's life
+
+    def start(self, seed: int) -> Carry:
+        """The carry before the first iteration; member k has seed `seed + k`."""
+        roots = jnp.stack([keys.root(seed + k) for k in range(self.num_seeds)])
+        carry = jax.jit(self._batched(self._init, donated=False))(self.algorithm, roots)
+        # Each leaf in a buffer of its own, as donation requires.
+        return jax.tree.map(jnp.copy, carry)
+
+    def template(self) -> Carry:
+        """Shapes and dtypes of the carry, without computing it."""
+        roots = jnp.stack([keys.root(k) for k in range(self.num_seeds)])
+        return jax.eval_shape(self._batched(self._init, donated=False), self.algorithm, roots)
+
+    def advance(self, carry: Carry, iteration: int, count: int, total: int) -> Carry:
+        """`count` iterations from absolute `iteration` of `total`; consumes `carry`."""
+        times = jnp.int32(iteration), jnp.int32(count), jnp.float32(total)
+        return self._advance(self.algorithm, carry, *times)
+
+    def compile(self, carry: Carry) -> None:
+        """Compile the chunk's program without running it."""
+        times = jnp.int32(0), jnp.int32(1), jnp.float32(1)
+        self._advance.lower(self.algorithm, carry, *times).compile()
+
+    def cleared(self, carry: Carry) -> Carry:
+        """`carry` with its metrics at zero."""
+        return carry._replace(totals=jax.tree.map(jnp.zeros_like, carry.totals))
+
+    def policies(self, carry: Carry) -> Any:
+        """A copy of every member's policy, with the leading axis; it outlives the carry."""
+        return jax.tree.map(jnp.copy, carry.state.policy)
+
+    def _batched(self, function: Any, donated: bool = True) -> Any:
+        """`function(algorithm, per-member, *shared)` over the leading axis of the members."""
+        if self.num_seeds == 1:
+
+            def alone(algorithm: Any, member: Any, *shared: Any) -> Any:
+                algorithm = jax.tree.map(lambda x: x[0], algorithm) if self._axis == 0 else algorithm
+                result = function(algorithm, jax.tree.map(lambda x: x[0], member), *shared)
+                return jax.tree.map(lambda x: x[None], result)
+
+            return alone
+        if self._batching == "map":
+
+            def in_turn(algorithm: Any, member: Any, *shared: Any) -> Any:
+                if self._axis == 0:
+                    return jax.lax.map(lambda pair: function(*pair, *shared), (algorithm, member))
+                return jax.lax.map(lambda one: function(algorithm, one, *shared), member)
+
+            return in_turn
+
+        def together(algorithm: Any, member: Any, *shared: Any) -> Any:
+            return jax.vmap(lambda a, m: function(a, m, *shared), in_axes=(self._axis, 0))(algorithm, member)
+
+        return together
+
+    # One member
+
+    def _init(self, algorithm: Any, key: Array) -> Carry:
+        state = algorithm.init(keys.role(key, keys.INIT), self.spec)
+        worlds, observation = self.environment.reset(keys.role(key, keys.RESET), self.num_envs)
+        memory = algorithm.start(state.policy, keys.role(key, keys.START), self.spec)
+        zeros = jnp.zeros(self.num_envs)
+        carry = Carry(key, state, worlds, observation, memory, zeros, jnp.int32(zeros), {}, well())
+        names = jax.eval_shape(lambda: self._window_and_learn(algorithm, carry, jnp.int32(0), jnp.float32(1)))[1:]
+        totals = {name: Ratio(jnp.float32(0), jnp.float32(0)) for part in names for name in part}
+        return carry._replace(totals=totals)
+
+    def _chunk(self, algorithm: Any, carry: Carry, first: Array, count: Array, total: Array) -> Carry:
+        return jax.lax.fori_loop(first, first + count, lambda i, c: self._iterate(algorithm, c, i, total), carry)
+
+    def _iterate(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> Carry:
+        old = carry.state.policy
+        (carry, window), metrics, ratios = self._window_and_learn(algorithm, carry, iteration, total)
+        health = examine(carry.health, iteration, window, metrics, carry.state.policy)
+        # A diverged member keeps its last good policy; the others are not concerned.
+        policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), old, carry.state.policy)
+        state = carry.state._replace(policy=policy)
+        return carry._replace(state=state, totals=add(carry.totals, metrics | ratios), health=health)
+
+    def _window_and_learn(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> tuple:
+        context = Context(self.spec, Clock(iteration, jnp.minimum(iteration / total, 1.0)))
+        collect = self._episodes if self.episodic else self._steps
+        carry, window, ratios = collect(algorithm, carry, context)
+        state, metrics = algorithm.learn(carry.state, window, keys.role(carry.key, keys.LEARN, iteration), context)
+        return (carry._replace(state=state), window), metrics, ratios
+
+    def _step(self, algorithm: Any, carry: Carry, t: Array, context: Context) -> tuple[Carry, Step]:
+        """One step of every environment; the running episode's return and length are those after it."""
+        time = context.clock.iteration * self.length + t
+        key_act, key_step = keys.role(carry.key, keys.ACT, time), keys.role(carry.key, keys.STEP, time)
+        policy = carry.state.policy
+        memory, action, extras = algorithm.act(
+            policy, carry.memory, carry.observation, key_act, context, explore=True
+        )
+        worlds, seen = self.environment.step(key_step, carry.worlds, action)
+        ends = seen.terminated, seen.truncated
+        step = Step(carry.observation, action, seen.reward, *ends, seen.next_observation, extras)
+        if jax.tree.leaves(memory):
+            fresh = algorithm.start(policy, keys.role(carry.key, keys.START, time + 1), self.spec)
+            memory = restart(memory, fresh, step.last)
+        carry = carry._replace(worlds=worlds, observation=seen.observation, memory=memory)
+        return carry._replace(returns=carry.returns + seen.reward, lengths=carry.lengths + 1), step
+
+    def _steps(self, algorithm: Any, carry: Carry, context: Context) -> tuple[Carry, Window, dict[str, Ratio]]:
+        iteration, memory = context.clock.iteration, carry.memory
+        key_pool = keys.role(carry.key, keys.POOL, iteration)
+        carry = carry._replace(worlds=self.environment.refresh(key_pool, carry.worlds, iteration, self.length))
+        # Only what a step changes travels through the scan: the learner's state stays outside it.
+        outside = carry.state, carry.totals
+        zero = (jnp.float32(0), jnp.float32(0), jnp.float32(0))
+
+        def body(loop: tuple[Carry, tuple], t: Array) -> tuple[tuple[Carry, tuple], Step]:
+            inner, (count, returned, lasted) = loop
+            inner, step = self._step(algorithm, inner._replace(state=outside[0]), t, context)
+            last = step.last
+            sums = (
+                count + jnp.sum(last, dtype=jnp.float32),
+                returned + jnp.sum(jnp.where(last, inner.returns, 0.0)),
+                lasted + jnp.sum(jnp.where(last, inner.lengths, 0), dtype=jnp.float32),
+            )
+            inner = inner._replace(
+                returns=jnp.where(last, 0.0, inner.returns), lengths=jnp.where(last, 0, inner.lengths), state=()
+            )
+            return (inner, sums), step
+
+        inner = carry._replace(state=(), totals={})
+        (inner, (count, returned, lasted)), steps = jax.lax.scan(body, (inner, zero), jnp.arange(self.length))
+        carry = inner._replace(state=outside[0], totals=outside[1])
+        ratios = {"episode_return": Ratio(returned, count), "episode_length": Ratio(lasted, count)}
+        return carry, self._window(steps, memory), ratios
+
+    def _episodes(self, algorithm: Any, carry: Carry, context: Context) -> tuple[Carry, Window, dict[str, Ratio]]:
+        iteration, outside = context.clock.iteration, (carry.state, carry.totals)
+        key_reset = keys.role(carry.key, keys.RESET, iteration + 1)
+        worlds, observation = self.environment.reset(key_reset, self.num_envs)
+        memory = algorithm.start(carry.state.policy, keys.role(carry.key, keys.START, iteration), self.spec)
+        zeros = jnp.zeros(self.num_envs)
+        start = carry._replace(
+            worlds=worlds, observation=observation, memory=memory, returns=zeros, lengths=jnp.int32(zeros)
+        )
+        shapes = jax.eval_shape(lambda: self._step(algorithm, start, jnp.int32(0), context)[1])
+        steps = jax.tree.map(lambda leaf: jnp.zeros((self.length, *leaf.shape), leaf.dtype), shapes)
+        valid = jnp.zeros((self.length, self.num_envs), bool)
+
+        def running(loop: tuple) -> Array:
+            return (loop[0] < self.length) & jnp.any(loop[2])
+
+        def body(loop: tuple) -> tuple:
+            t, inner, alive, steps, valid = loop
+            inner, step = self._step(algorithm, inner._replace(state=outside[0]), t, context)
+            steps = jax.tree.map(partial(jax.lax.dynamic_update_index_in_dim, index=t, axis=0), steps, step)
+            valid = valid.at[t].set(alive)
+            return t + 1, inner._replace(state=()), alive & ~step.last, steps, valid
+
+        alive = jnp.ones(self.num_envs, bool)
+        inner = start._replace(state=(), totals={})
+        _, inner, _, steps, valid = jax.lax.while_loop(running, body, (jnp.int32(0), inner, alive, steps, valid))
+        carry = inner._replace(state=outside[0], totals=outside[1], returns=zeros, lengths=jnp.int32(zeros))
+        count = jnp.float32(self.num_envs)
+        ratios = {
+            "episode_return": Ratio(jnp.sum(jnp.where(valid, steps.reward, 0.0)), count),
+            "episode_length": Ratio(jnp.sum(valid, dtype=jnp.float32), count),
+        }
+        return carry, self._window(steps, memory)._replace(valid=valid), ratios
+
+    def _window(self, steps: Step, memory: Any) -> Window:
+        return Window(steps, memory, jnp.arange(self.num_envs, dtype=jnp.int32), jnp.int32(0))

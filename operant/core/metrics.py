@@ -1,0 +1,62 @@
+"""Metrics inside a program: ragged quantities travel as (sum, count), so that chunks of any length add up.
+
+"No episode ended" is a count of zero; "not a number" is a sum that is not finite. They are never mixed up.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+# What is watched for values that are not finite, in the order in which a fault is traced back to its cause.
+WATCHED = ("observation", "reward", "loss", "parameters")
+
+
+class Ratio(NamedTuple):
+    """A mean in the making."""
+
+    total: Array
+    count: Array
+
+
+class Health(NamedTuple):
+    """The first iteration at which each watched quantity was not finite; -1 while it is well. int32 [4]."""
+
+    fault: Array
+
+    @property
+    def bad(self) -> Array:
+        return jnp.any(self.fault >= 0)
+
+
+def well() -> Health:
+    return Health(jnp.full(len(WATCHED), -1, jnp.int32))
+
+
+def examine(health: Health, iteration: Array, window: Any, metrics: dict[str, Array | Ratio], policy: Any) -> Health:
+    """`health` after one iteration; one reduction per quantity, since a sum keeps every NaN and infinity."""
+    sums = (
+        _sum(window.steps.next_observation),
+        _sum(window.steps.reward),
+        _sum(metrics),
+        _sum(policy),
+    )
+    broken = ~jnp.isfinite(jnp.stack(sums))
+    return Health(jnp.where((health.fault < 0) & broken, iteration, health.fault))
+
+
+def _sum(tree: Any) -> Array:
+    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    # Halved twice so that large finite values of one sign do not overflow into a false alarm.
+    return sum((jnp.sum(leaf.astype(jnp.float32) * 1e-6) for leaf in floats), jnp.float32(0.0))
+
+
+def add(totals: dict[str, Ratio], metrics: dict[str, Array | Ratio]) -> dict[str, Ratio]:
+    """`totals` with one iteration's metrics added: ratios as they are, scalars with a count of one."""
+
+    def ratio(value: Array | Ratio) -> Ratio:
+        return value if isinstance(value, Ratio) else Ratio(jnp.float32(value), jnp.float32(1.0))
+
+    new = {name: ratio(value) for name, value in metrics.items()}
+    return {name: Ratio(totals[name].total + new[name].total, totals[name].count + new[name].count) for name in totals}

@@ -1,0 +1,154 @@
+"""The edge of host environments: a Gymnasium vector environment in SAME_STEP mode, checked as it speaks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Dict, Tuple
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from operant.contracts import Spec
+from operant.environments.compiled import Transition
+from operant.environments.spaces import environment_action, learner_space
+from operant.errors import OperantError
+from operant.parts.encoders import canonical_dtype
+
+
+class _Named(gymnasium.Wrapper):
+    """Remembers where an environment is, so that its exception can say so."""
+
+    def __init__(self, environment: gymnasium.Env, index: int):
+        super().__init__(environment)
+        self.index, self.steps = index, 0
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict]:
+        self.steps = 0
+        return self.env.reset(**arguments)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
+        try:
+            outcome = self.env.step(action)
+        except Exception as error:
+            where = f"environment {self.index}, episode step {self.steps}, action {action}"
+            raise OperantError(f"the environment raised {type(error).__name__}: {error} ({where})") from error
+        if len(outcome) != 5:
+            raise OperantError(
+                f"step returned {len(outcome)} values, not Gymnasium's five "
+                "(observation, reward, terminated, truncated, info): split `done` into the two ends"
+            )
+        self.steps += 1
+        observation = outcome[0]
+        if isinstance(observation, np.ndarray) and observation.shape != self.observation_space.shape:
+            raise OperantError(
+                f"environment {self.index} gave an observation of shape {observation.shape} at episode step "
+                f"{self.steps}, its space says {self.observation_space.shape}"
+            )
+        return outcome
+
+
+class Host:
+    """A Gymnasium vector environment behind `reset` and `step` in the library's words and dtypes."""
+
+    def __init__(self, environments: VectorEnv | Sequence[Callable[[], gymnasium.Env]], name: str = "environment"):
+        if isinstance(environments, VectorEnv):
+            self.vector = environments
+        else:
+            factories = [self._named(factory, index) for index, factory in enumerate(environments)]
+            self.vector = SyncVectorEnv(factories, autoreset_mode=AutoresetMode.SAME_STEP)
+        self.name = name
+        self.num_envs: int = self.vector.num_envs
+        self.observation_space: gymnasium.Space = self.vector.single_observation_space
+        self.action_space: gymnasium.Space = self.vector.single_action_space
+        self.time_limit: int | None = getattr(self.vector.spec, "max_episode_steps", None) or _time_limit(self.vector)
+        self.masked_reset = self._check_mode()
+
+    @staticmethod
+    def _named(factory: Callable[[], gymnasium.Env], index: int) -> Callable[[], gymnasium.Env]:
+        return lambda: _Named(factory(), index)
+
+    def _check_mode(self) -> bool:
+        """Make ends arrive SAME_STEP; true where this edge must reset by mask (mode DISABLED)."""
+        mode = self.vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        mode = mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+        if mode == AutoresetMode.NEXT_STEP and type(self.vector) is SyncVectorEnv:
+            # It consults the mode at each step, so that its junk steps need never be made.
+            self.vector.autoreset_mode = AutoresetMode.SAME_STEP
+        elif mode == AutoresetMode.NEXT_STEP:
+            raise OperantError(
+                f"{self.name} resets in NEXT_STEP mode, whose junk steps must not be learned from: "
+                "make it with autoreset_mode=AutoresetMode.SAME_STEP or DISABLED"
+            )
+        return mode == AutoresetMode.DISABLED
+
+    def spec(self, num_envs: int | None = None) -> Spec:
+        """What an algorithm is told: actions in the learner's units."""
+        return Spec(self.observation_space, learner_space(self.action_space), self.num_envs, self.time_limit)
+
+    def reset(self, seed: int | None) -> Any:
+        """Fresh episodes everywhere: observation `[B, ...]`; environment i is seeded with seed + i."""
+        return self._observed(self.vector.reset(seed=seed)[0])
+
+    def step(self, action: np.ndarray) -> Transition:
+        """Step every environment with a learner's actions `[B, ...]`; NumPy in, NumPy out."""
+        outcome = self.vector.step(environment_action(self.action_space, action))
+        observation, reward, terminated, truncated, info = outcome
+        observation = self._observed(observation)
+        ended = np.logical_or(terminated, truncated)
+        following = observation
+        if ended.any():
+            if self.masked_reset:
+                fresh, _ = self.vector.reset(options={"reset_mask": ended})
+                observation = self._observed(fresh)
+            else:
+                following = self._spliced(observation, info["final_obs"], ended)
+        return Transition(np.asarray(reward, np.float32), terminated, truncated, following, observation)
+
+    def _spliced(self, observation: Any, final: Any, ended: np.ndarray) -> Any:
+        """`observation` with the true final observation where the episode ended."""
+        following = _map(self.observation_space, lambda _, leaf: leaf.copy(), observation)
+        for index in np.flatnonzero(ended):
+            _assign(self.observation_space, following, final[index], index)
+        return following
+
+    def _observed(self, observation: Any) -> Any:
+        def convert(space: gymnasium.Space, leaf: Any) -> np.ndarray:
+            array = np.array(leaf, canonical_dtype(space.dtype))
+            if array.shape != (self.num_envs, *space.shape):
+                raise OperantError(
+                    f"{self.name} gave observations of shape {array.shape[1:]}, its space says {space.shape}"
+                )
+            return array
+
+        return _map(self.observation_space, convert, observation)
+
+    def close(self) -> None:
+        self.vector.close()
+
+
+def _map(space: gymnasium.Space, function: Callable, observation: Any) -> Any:
+    """Apply `function(space, leaf)` to the leaves of an observation, keeping its structure."""
+    if isinstance(space, Dict):
+        return {name: _map(part, function, observation[name]) for name, part in space.spaces.items()}
+    if isinstance(space, Tuple):
+        return tuple(_map(part, function, leaf) for part, leaf in zip(space.spaces, observation, strict=True))
+    return function(space, observation)
+
+
+def _assign(space: gymnasium.Space, batch: Any, single: Any, index: int) -> None:
+    """Write one observation into row `index` of a batch, leaf by leaf."""
+    if isinstance(space, Dict):
+        for name, part in space.spaces.items():
+            _assign(part, batch[name], single[name], index)
+    elif isinstance(space, Tuple):
+        for part, rows, leaf in zip(space.spaces, batch, single, strict=True):
+            _assign(part, rows, leaf, index)
+    else:
+        batch[index] = single
+
+
+def _time_limit(vector: VectorEnv) -> int | None:
+    """The limit of the first inner environment, where there is one to look at."""
+    inner = getattr(vector, "envs", None)
+    spec = getattr(inner[0], "spec", None) if inner else None
+    return getattr(spec, "max_episode_steps", None)

@@ -1,0 +1,83 @@
+"""From an observation as the environment gives it to the float32 features that a network reads.
+
+Observations keep their structure and dtype up to here (uint8 stays uint8 through the replay); flattening,
+[0, 255] -> [0, 1] and scaling by known finite bounds happen inside the network's forward pass.
+"""
+
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
+from jax import Array
+
+from operant.errors import OperantError
+
+# Bounds beyond this are a way of writing "unbounded" (gymnax uses the largest float32), not a scale.
+LARGEST_BOUND = 1e6
+
+
+def is_image(space: gymnasium.Space) -> bool:
+    """Whether features of `space` keep the three axes [height, width, channels] for a convolution."""
+    return isinstance(space, Box) and len(space.shape) == 3
+
+
+def encode(space: gymnasium.Space, observation: Any) -> Array:
+    """Features float32 `[..., F]` (or `[..., H, W, C]` for images) of observations with leading axes `[...]`.
+
+    Box: finite bounds are mapped to [-1, 1] (uint8 and other bounded images to [0, 1]), unbounded entries pass.
+    Discrete and MultiDiscrete: one-hot. Dict and Tuple: the encoded parts, flattened and joined in order.
+    """
+    if isinstance(space, Box):
+        features = jnp.asarray(observation).astype(jnp.float32)
+        lead = features.shape[: features.ndim - len(space.shape)]
+        known = (np.abs(space.low) < LARGEST_BOUND) & (np.abs(space.high) < LARGEST_BOUND) & (space.high > space.low)
+        low, high = np.where(known, space.low, -1.0), np.where(known, space.high, 1.0)
+        if is_image(space):
+            return (features - np.float32(low.min())) / np.float32(high.max() - low.min()) if known.all() else features
+        features = features.reshape(*lead, -1)
+        axes = [1] * len(lead)
+        centre, radius = ((high + low) / 2).reshape(*axes, -1), ((high - low) / 2).reshape(*axes, -1)
+        return (features - centre.astype(np.float32)) / radius.astype(np.float32)
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(jnp.asarray(observation) - space.start, int(space.n))
+    if isinstance(space, MultiDiscrete):
+        parts = [jax.nn.one_hot(observation[..., i], int(n)) for i, n in enumerate(space.nvec)]
+        return jnp.concatenate(parts, axis=-1)
+    if isinstance(space, MultiBinary):
+        features = jnp.asarray(observation).astype(jnp.float32)
+        return features.reshape(*features.shape[: features.ndim - len(space.shape)], -1)
+    if isinstance(space, Dict | Tuple):
+        parts = [_flat(part, encode(part, observation[name])) for name, part in children(space)]
+        return jnp.concatenate(parts, axis=-1)
+    raise OperantError(f"observations of {type(space).__name__} cannot be encoded: use Box, Discrete, Dict or Tuple")
+
+
+def children(space: Dict | Tuple) -> list[tuple[Any, gymnasium.Space]]:
+    """The `(key, space)` pairs of a composite space, in the order of its leaves in a pytree."""
+    return sorted(space.spaces.items()) if isinstance(space, Dict) else list(enumerate(space.spaces))
+
+
+def _flat(space: gymnasium.Space, features: Array) -> Array:
+    return features.reshape(*features.shape[:-3], -1) if is_image(space) else features
+
+
+def features_shape(space: gymnasium.Space) -> tuple[int, ...]:
+    """The shape of the features of one observation: `(F,)` or `(H, W, C)`."""
+    return jax.eval_shape(lambda observation: encode(space, observation), example(space)).shape
+
+
+def example(space: gymnasium.Space) -> Any:
+    """One observation (or action) of `space` in the library's dtypes, all zeros: the template for shapes."""
+    if isinstance(space, Dict):
+        return {name: example(part) for name, part in children(space)}
+    if isinstance(space, Tuple):
+        return tuple(example(part) for _, part in children(space))
+    return jnp.zeros(space.shape or (), canonical_dtype(space.dtype))
+
+
+def canonical_dtype(dtype: Any) -> np.dtype:
+    """The dtype in which the library keeps `dtype`: 64-bit numbers become 32-bit, everything else stays."""
+    return np.dtype({"float64": "float32", "int64": "int32", "uint64": "uint32"}.get(np.dtype(dtype).name, dtype))

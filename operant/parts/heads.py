@@ -1,0 +1,135 @@
+"""A body with a head on it: what algorithms call a network, over batches and over time, with or without memory."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from jax import Array
+
+from operant.errors import OperantError
+from operant.parts.distributions import Categorical, MultiCategorical, Normal
+from operant.parts.networks import Linear, Recipe
+
+
+class Network(eqx.Module):
+    """Body and linear head: features `[..., F]` to outputs `[..., size]`.
+
+    Only the body's floating arrays are leaves (they are what is learned); the rest of a user's module, such as
+    an activation function, is structure.
+    """
+
+    parameters: Any
+    head: Linear
+    rest: Any = eqx.field(static=True)
+
+    def __init__(self, recipe: Recipe, key: Array, shape: tuple[int, ...], size: int, gain: float | None):
+        key_body, key_head = jax.random.split(key)
+        body = recipe(key_body, shape)
+        self.parameters, self.rest = eqx.partition(body, eqx.is_inexact_array)
+        example = jax.ShapeDtypeStruct(shape, jnp.float32)
+        call = (lambda x: body(body.start(), x)[1]) if hasattr(body, "start") else body
+        width = jax.eval_shape(call, example).shape
+        if len(width) != 1:
+            raise OperantError(f"a network's body must give one vector an observation, not an array of shape {width}")
+        self.head = Linear(key_head, width[0], size, gain)
+
+    @property
+    def body(self) -> Any:
+        return eqx.combine(self.parameters, self.rest)
+
+    @property
+    def recurrent(self) -> bool:
+        return hasattr(self.body, "start")
+
+    def start(self, batch: int) -> Any:
+        """Fresh memory `[batch, ...]`, `()` for a network without memory."""
+        if not self.recurrent:
+            return ()
+        return jax.tree.map(lambda leaf: jnp.zeros((batch, *leaf.shape)) + leaf, self.body.start())
+
+    def __call__(self, memory: Any, features: Array) -> tuple[Any, Array]:
+        """One step of a batch: features `[B, F...]` to `(memory, outputs [B, size])`."""
+        if self.recurrent:
+            memory, hidden = jax.vmap(self.body)(memory, features)
+        else:
+            hidden = jax.vmap(self.body)(features)
+        return memory, self.head(hidden)
+
+    def unroll(self, memory: Any, features: Array, last: Array) -> tuple[Any, Array, Any]:
+        """Consecutive steps of a batch: features `[T, B, F...]` and `last [T, B]`, true where an episode ended.
+
+        Returns the memory to continue with `[B, ...]`, restarted after each `last`; the outputs `[T, B, size]`;
+        and the memory right after each step, before any restart, `[T, B, ...]`.
+        """
+        if not self.recurrent:
+            return (), self.head(jax.vmap(jax.vmap(self.body))(features)), ()
+
+        def step(memory: Any, inputs: tuple[Array, Array]) -> tuple[Any, tuple[Array, Any]]:
+            x, ended = inputs
+            memory, outputs = self(memory, x)
+            return restart(memory, self.start(ended.shape[0]), ended), (outputs, memory)
+
+        memory, (outputs, after) = jax.lax.scan(step, memory, (features, last))
+        return memory, outputs, after
+
+    def after(self, memory: Any, features: Array) -> Array:
+        """Outputs `[T, B, size]` of one more step from each memory `[T, B, ...]`, as `unroll` returns them."""
+        return jax.vmap(lambda m, x: self(m, x)[1])(memory, features)
+
+
+def restart(memory: Any, fresh: Any, ended: Array) -> Any:
+    """`fresh` where `ended [B]`, `memory` elsewhere, leaf by leaf."""
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(ended.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, fresh, memory)
+
+
+class Actor(eqx.Module):
+    """A stochastic policy: a network whose outputs parametrise a distribution over the action space.
+
+    Continuous actions are a diagonal Normal with a state-independent log standard deviation, initially 0; they
+    live in the unit box and are stored unclipped (the environment's edge clips).
+    """
+
+    network: Network
+    log_std: Array | None
+
+    def __init__(self, recipe: Recipe, key: Array, shape: tuple[int, ...], space: gymnasium.Space, gain: float):
+        self.network = Network(recipe, key, shape, num_outputs(space), gain)
+        self.log_std = jnp.zeros(num_outputs(space)) if isinstance(space, Box) else None
+
+    def distribution(self, outputs: Array, space: gymnasium.Space) -> Categorical | MultiCategorical | Normal:
+        """The action distribution with batch shape `[...]` for the network's outputs `[..., size]`."""
+        if isinstance(space, Discrete):
+            return Categorical(outputs)
+        if isinstance(space, MultiDiscrete):
+            ends = [int(sum(space.nvec[: i + 1])) for i in range(len(space.nvec) - 1)]
+            return MultiCategorical(tuple(jnp.split(outputs, ends, axis=-1)))
+        return Normal(outputs, jnp.broadcast_to(self.log_std, outputs.shape))
+
+
+def num_outputs(space: gymnasium.Space) -> int:
+    """How many outputs parametrise a policy over `space`; raises `OperantError` where none can."""
+    if isinstance(space, Discrete):
+        return int(space.n)
+    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
+        return int(space.nvec.sum())
+    if isinstance(space, Box):
+        return math.prod(space.shape)
+    raise OperantError(f"actions of {type(space).__name__} are not served: use Discrete, MultiDiscrete or Box")
+
+
+def flat_actions(space: gymnasium.Space, action: Array) -> Array:
+    """Actions `[..., *space.shape]` as the distributions have them: Box actions flattened to `[..., D]`."""
+    return action.reshape(*action.shape[: action.ndim - len(space.shape)], -1) if isinstance(space, Box) else action
+
+
+def shaped_actions(space: gymnasium.Space, action: Array) -> Array:
+    """The inverse of `flat_actions`."""
+    return action.reshape(*action.shape[:-1], *space.shape) if isinstance(space, Box) else action

@@ -1,0 +1,87 @@
+"""Experience replay (Lin 1992; Mnih et al. 2015): a ring of past transitions, sampled uniformly.
+
+The ring lives in the learner's state, so it is the carry of a compiled loop and must be updated in place: it is
+only ever carried, written once per step by a `dynamic_update_slice` that cannot wrap around, and read by a
+gather after the write. Keep it so: push outside any `lax.cond`, let branches only sample (return what was
+learned from a branch, never the ring), and donate the state that holds it.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from operant.contracts import PyTree
+from operant.errors import OperantError
+from operant.parts.packing import Packing, gather
+
+
+class ReplayState(NamedTuple):
+    """The ring: `blocks` pushes of `block` rows each."""
+
+    data: dict[str, Array]  # per dtype [blocks, block, columns]
+    cursor: Array  # int32: the block that the next push overwrites
+    filled: Array  # int32: blocks written so far, at most all
+    packing: Packing  # static
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Replay of at least the last `capacity` transitions, each equally likely to be sampled."""
+
+    capacity: int
+
+    def init(self, example: PyTree, block: int) -> ReplayState:
+        """An empty ring for transitions like `example` (ONE transition: arrays or `ShapeDtypeStruct`).
+
+        `block`: how many rows each push brings. The capacity is rounded up to a multiple of it.
+        Raises `OperantError` where capacity or block is not positive, or the example holds no array.
+        """
+        if self.capacity < 1 or block < 1:
+            raise OperantError(f"replay needs a positive capacity and block, not {self.capacity} and {block}")
+        packing = Packing.of(example, batch_ndim=0)
+        if not packing.leaves:
+            raise OperantError("replay of transitions without a single array")
+        blocks = -(-self.capacity // block)
+        data = {dtype: jnp.zeros((blocks, block, width), dtype) for dtype, width in packing.widths.items()}
+        # Two zeros, not one shared: a state that is donated may not hold a buffer twice.
+        return ReplayState(data, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), packing)
+
+    def push(self, state: ReplayState, batch: PyTree) -> ReplayState:
+        """Write `batch`, leaves `[block, ...]`, over the oldest block. Raises `OperantError` for another shape."""
+        rows = state.packing.pack(batch)
+        for dtype, ring in state.data.items():
+            if rows[dtype].shape != ring.shape[1:]:
+                raise OperantError(f"this replay takes {ring.shape[1]} rows a push, not {rows[dtype].shape[:-1]}")
+        blocks = _blocks(state)
+        zero = jnp.zeros((), jnp.int32)
+        data = {
+            dtype: jax.lax.dynamic_update_slice(ring, rows[dtype][None], (state.cursor, zero, zero))
+            for dtype, ring in state.data.items()
+        }
+        return state._replace(
+            data=data, cursor=(state.cursor + 1) % blocks, filled=jnp.minimum(state.filled + 1, blocks)
+        )
+
+    def sample(self, state: ReplayState, key: Array, batch_size: int) -> PyTree:
+        """`batch_size` rows, leaves `[batch_size, ...]`, uniformly with replacement from those filled.
+
+        Consumes `key`. From an empty ring it returns zeros: the caller's warm-up prevents that.
+        """
+        index = jax.random.randint(key, (batch_size,), 0, self.size(state))
+        rows = {dtype: ring.reshape(-1, ring.shape[2]) for dtype, ring in state.data.items()}
+        return state.packing.unpack(gather(rows, index))
+
+    def size(self, state: ReplayState) -> Array:
+        """How many rows are filled, int32."""
+        return state.filled * _block(state)
+
+
+def _blocks(state: ReplayState) -> int:
+    return next(iter(state.data.values())).shape[0]
+
+
+def _block(state: ReplayState) -> int:
+    return next(iter(state.data.values())).shape[1]

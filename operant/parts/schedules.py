@@ -1,0 +1,91 @@
+"""Schedules: values that depend on the progress of training, in [0, 1]. A `Scalar` is a number or a schedule."""
+
+import re
+from typing import TypeAlias
+
+import jax.numpy as jnp
+from jax import Array
+
+from operant.errors import OperantError
+from operant.parts.component import component
+
+
+@component
+class Linear:
+    """From `start` to `end` in a straight line over the first `over` of training, then `end`."""
+
+    start: float
+    end: float = 0.0
+    over: float = 1.0
+
+    def at(self, progress: Array | float) -> Array:
+        return self.start + (self.end - self.start) * jnp.clip(progress / self.over, 0.0, 1.0)
+
+
+@component
+class Cosine:
+    """From `start` to `end` along half a cosine over the first `over` of training, then `end`."""
+
+    start: float
+    end: float = 0.0
+    over: float = 1.0
+
+    def at(self, progress: Array | float) -> Array:
+        share = jnp.clip(progress / self.over, 0.0, 1.0)
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + jnp.cos(jnp.pi * share))
+
+
+@component
+class Exponential:
+    """From `start` to `end` (both positive) by a constant factor over the first `over` of training, then `end`."""
+
+    start: float
+    end: float
+    over: float = 1.0
+
+    def at(self, progress: Array | float) -> Array:
+        return self.start * (self.end / self.start) ** jnp.clip(progress / self.over, 0.0, 1.0)
+
+
+Schedule: TypeAlias = Linear | Cosine | Exponential
+Scalar: TypeAlias = float | Linear | Cosine | Exponential
+_KINDS = {"linear": Linear, "cosine": Cosine, "exponential": Exponential}
+
+
+def at(scalar: Scalar | Array, progress: Array | float) -> Array:
+    """The value of a `Scalar` at `progress`; a plain number is its own constant schedule."""
+    return scalar.at(progress) if isinstance(scalar, Schedule) else jnp.asarray(scalar, jnp.float32)
+
+
+def parse_scalar(text: str) -> Scalar:
+    """Read `1e-3`, `linear(1e-3,0)`, `cosine(1,0.1,over=0.5)`. Raises `OperantError` on anything else."""
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    match = re.fullmatch(r"\s*(linear|cosine|exponential)\s*\(([^()]*)\)\s*", text)
+    if match:
+        positional, named = [], {}
+        for part in match[2].split(","):
+            name, equals, value = part.rpartition("=")
+            try:
+                if equals:
+                    named[name.strip()] = float(value)
+                else:
+                    positional.append(float(value))
+            except ValueError:
+                break
+        else:
+            try:
+                return _KINDS[match[1]](*positional, **named)
+            except TypeError:
+                pass
+    raise OperantError(f"{text!r} is not a number or a schedule such as linear(1e-3,0) or linear(1,0.05,over=0.5)")
+
+
+def format_scalar(scalar: Scalar) -> str:
+    """The text that `parse_scalar` reads back."""
+    if isinstance(scalar, Schedule):
+        name = type(scalar).__name__.lower()
+        return f"{name}({float(scalar.start)!r},{float(scalar.end)!r},over={float(scalar.over)!r})"
+    return repr(float(scalar))

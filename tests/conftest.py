@@ -1,0 +1,26 @@
+"""What holds in every test.
+
+- Rank promotion raises: `[T, B] + [B]` is written out, never guessed. Warnings are errors (pyproject.toml).
+- Compiled programs are kept between runs, in `operant/tests` under the user's cache directory, so that the second
+  run of the suite is quick. They are keyed by program and versions, so a stale one is never used, and they are
+  bounded to 2 GB. A size limit also makes JAX lock the directory, which pytest-xdist's workers share. Commands that
+  a test starts inherit the settings. `make clean` leaves the directory; deleting it is always safe.
+- Slow checks are marked `slow` and chosen with `-m slow`; there is no option of our own.
+"""
+
+import os
+from pathlib import Path
+
+import jax
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "operant" / "tests"
+
+for option, value in {
+    "jax_compilation_cache_dir": str(CACHE),
+    "jax_compilation_cache_max_size": 2 * 10**9,
+    "jax_persistent_cache_min_compile_time_secs": 0.2,
+}.items():
+    os.environ.setdefault(option.upper(), str(value))
+    jax.config.update(option, value)
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
