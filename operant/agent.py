@@ -24,6 +24,9 @@ from operant.parts.heads import restart
 class Agent:
     """An algorithm with a learned policy, ready to act; made by `train` and `load`."""
 
+    outcome: Any = None  # how training ended (`core.training.Outcome`), where it was trained in this process
+    folder: Path | None = None  # its run's
+
     def __init__(self, algorithm: Any, policy: Any, description: dict[str, Any], spaces: Any, environment: Any = None):
         self.algorithm, self.policy, self.description = algorithm, policy, description
         self.observation_space: gymnasium.Space = spaces[0]
@@ -105,6 +108,9 @@ class Agent:
 class Agents(Sequence[Agent]):
     """One agent a seed. Index one, take the `best`, or evaluate all with the interval over seeds."""
 
+    outcome: Any = None
+    folder: Path | None = None
+
     def __init__(self, members: Sequence[Agent]):
         self._members = list(members)
         self._scores: list[float] | None = None
@@ -120,10 +126,16 @@ class Agents(Sequence[Agent]):
 
     def evaluate(self, episodes: int = 100, seed: int = 0, environment: EnvironmentLike | None = None) -> Evaluation:
         """Each seed's mean return counts once: `Evaluation.returns` are the means, its interval is over seeds."""
+        return over_seeds(self.evaluate_each(episodes, seed, environment))
+
+    def evaluate_each(
+        self, episodes: int = 100, seed: int = 0, environment: EnvironmentLike | None = None
+    ) -> list[Evaluation]:
+        """The evaluation of every seed, all on the same episodes' seeds."""
         policies = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *(agent.policy for agent in self))
         results = evaluate_policies(self[0], policies, episodes, seed, environment)
         self._scores = [result.mean for result in results]
-        return over_seeds(results)
+        return results
 
     @property
     def best(self) -> Agent:

@@ -1,11 +1,12 @@
 """The public face: train, load and resume."""
 
+import dataclasses
 import math
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -19,9 +20,11 @@ from operant.core.runs import RunFolder
 from operant.environments import Compiled, make
 from operant.environments.make import EnvironmentLike, name_of
 from operant.environments.spaces import space_from_json, space_to_json
-from operant.errors import OperantError
+from operant.errors import CheckpointError, OperantError
 from operant.parts.describe import build, fields_of
+from operant.words import unknown_word
 
+ARGUMENTS = ("steps", "seed", "num_seeds", "num_envs", "backend", "env_kwargs", "out", "progress", "callback")
 VERSIONS = ("jax", "jaxlib", "equinox", "optax", "gymnasium", "gymnax", "numpy")
 
 
@@ -35,15 +38,15 @@ def train(
     num_envs: int | None = None,
     backend: str = "auto",
     env_kwargs: dict[str, Any] | None = None,
-    out: str | Path | None = None,
+    out: str | Path | Literal[True] | None = None,
     progress: str = "auto",
     callback: Callable[[training.Progress], bool | None] | None = None,
     **fields: Any,
 ) -> Agent | Agents:
     """Train `algorithm` (a name, with its fields as keywords, or an object) on `environment`.
 
-    `steps` are environment transitions over all environments, for each seed. `out` is the run's folder; without it
-    nothing is written. `callback(progress)` is called between chunks and may return True to stop. Ctrl-C stops and
+    `steps` are environment transitions over all environments, for each seed. `out` is the run's folder, True a
+    new one in `runs/`; without it nothing is written. `callback(progress)` is called between chunks and may return True to stop. Ctrl-C stops and
     returns the agent as it is. Several seeds (`seed`, `seed + 1`, ...) train side by side and come back as `Agents`.
 
     Raises `OperantError` for anything that cannot be served, before anything is written, and `DivergedError` where
@@ -62,9 +65,18 @@ def train(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise OperantError(f"seed must be a whole number from 0 to 2147483647, not {seed!r}")
     cache.enable()
-    driver = _driver(algorithm, make(environment, num_envs, backend, env_kwargs), num_envs, num_seeds)
     name = entry.name if entry else type(algorithm).__name__
-    iterations = math.ceil(steps / driver.steps_per_iteration)
+    world = make(environment, num_envs, backend, env_kwargs)
+    try:
+        driver = _driver(algorithm, world, num_envs, num_seeds)
+        iterations = math.ceil(steps / driver.steps_per_iteration)
+        start = driver.start(seed)
+    except OperantError:
+        raise
+    except Exception as error:
+        # The fields came from the user: one that no check foresaw still gets its one line.
+        told = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise OperantError(f"{name} cannot run on {name_of(environment)} with these settings ({told})") from error
     description = {
         "algorithm": name,
         "fields": fields_of(algorithm),
@@ -82,9 +94,10 @@ def train(
     }
     folder = None
     if out is not None:
-        folder = RunFolder.create(Path(out), name, name_of(environment), seed)
+        folder = RunFolder.create(None if out is True else Path(out), name, name_of(environment), seed)
         folder.write_description(description)
-    start = driver.start(seed)
+    if progress != "none":
+        _say(_announced(description, steps, driver.steps_per_iteration))
     return _run(driver, start, 0, iterations, iterations, description, folder, environment, progress, callback, None)
 
 
@@ -103,7 +116,7 @@ def resume(
     that the run began with, schedules hold their last values. A custom environment is passed again.
     """
     folder = RunFolder.open(Path(path))
-    description = folder.read_description()
+    description = _description(folder)
     algorithm = algorithm if algorithm is not None else _algorithm_of(description, folder)
     environment = environment if environment is not None else _environment_of(description, folder)
     cache.enable()
@@ -137,7 +150,7 @@ def load(
     `algorithm` must be passed where the run was of an algorithm, network or part outside the library.
     """
     folder = RunFolder.open(Path(path))
-    description = folder.read_description()
+    description = _description(folder)
     algorithm = algorithm if algorithm is not None else _algorithm_of(description, folder)
     spaces = tuple(space_from_json(description.get(key)) for key in ("observation_space", "action_space"))
     seeds = description["seeds"]
@@ -150,20 +163,19 @@ def load(
     for warning in warnings:
         _say(warning)
     rows = folder.read_metrics()
-    return _agents(algorithm, policies, description, spaces, environment, [[r for r in rows if r.get("seed") == s] for s in seeds])
+    history = [[row for row in rows if row.get("seed") == seed] for seed in seeds]
+    agents = _agents(algorithm, policies, description, spaces, environment, history)
+    agents.folder = folder.path
+    return agents
 
 
 def make_algorithm(name: str, fields: dict[str, Any]) -> Any:
     """The algorithm called `name` with `fields`; an unknown field is an `OperantError` with the nearest one."""
-    import dataclasses
-
-    from operant.errors import unknown
-
     cls = catalogue.find(name).make
     known = [field.name for field in dataclasses.fields(cls)]
     for field in fields:
         if field not in known:
-            raise unknown(f"field of {name}", field, known)
+            raise unknown_word(f"field of {name}", field, [*known, *ARGUMENTS])
     return cls(**fields)
 
 
@@ -204,7 +216,7 @@ def _run(
     spaces = driver.environment.observation_space, driver.environment.action_space
     policies = driver.policies(outcome.carry)
     agents = _agents(driver.members[0], policies, description, spaces, environment, outcome.history)
-    agents.outcome = outcome
+    agents.outcome, agents.folder = outcome, folder.path if folder else None
     return agents
 
 
@@ -218,6 +230,27 @@ def _agents(
         agent.history = history[k]
         members.append(agent)
     return members[0] if len(members) == 1 else Agents(members)
+
+
+def _announced(description: dict[str, Any], asked: int, window: int) -> str:
+    """What is about to happen: the backend that was taken, and steps that were rounded up."""
+    steps, seeds = description["steps"], len(description["seeds"])
+    rounded = f" ({asked:,} rounded up to whole windows of {window:,})" if steps != asked else ""
+    return (
+        f"{description['algorithm']} on {description['environment']}: {description['backend']} backend, "
+        f"{description['num_envs']} environments, {steps:,} steps{rounded}" + (f", {seeds} seeds" if seeds > 1 else "")
+    )
+
+
+def _description(folder: RunFolder) -> dict[str, Any]:
+    """What `run.json` says, with everything that `train` writes into it."""
+    description = folder.read_description()
+    for key, kind in (("num_envs", int), ("backend", str), ("env_kwargs", dict), ("external_environment", bool)):
+        if type(description.get(key)) is not kind:
+            raise CheckpointError(f"{folder.description}: {key!r} is missing or not of type {kind.__name__}")
+    if description["num_envs"] < 1:
+        raise CheckpointError(f"{folder.description}: 'num_envs' is {description['num_envs']}, not at least 1")
+    return description
 
 
 def _algorithm_of(description: dict[str, Any], folder: RunFolder) -> Any:

@@ -30,7 +30,7 @@ ENTRIES = (
           "Q-learning with a network, replay and a target network (Mnih et al. 2015)"),
     Entry("ppo", PPO, 8, 200_000, "value and policy", "on-policy", "TD", "discrete, continuous",
           "clipped policy gradient with a critic; a sturdy first choice (Schulman et al. 2017)"),
-    Entry("reinforce", REINFORCE, 8, 1_000_000, "policy", "on-policy", "MC", "discrete, continuous",
+    Entry("reinforce", REINFORCE, 8, 500_000, "policy", "on-policy", "MC", "discrete, continuous",
           "the plain score-function gradient from whole episodes (Williams 1992)"),
 )  # fmt: skip
 BY_NAME = {entry.name: entry for entry in ENTRIES}

@@ -48,12 +48,18 @@ class Outcome:
     progress: Progress
     history: list[list[dict[str, Any]]]  # rows by seed
     interrupted: bool
+    signal: int | None = None  # the signal that asked for it
+
+
+class TrainingError(OperantError):
+    """The environment failed while training ran; what came before is saved."""
 
 
 class Stop:
     """Whether somebody asked to stop: Ctrl-C, SIGTERM, or a callback."""
 
     asked = False
+    signal: int | None = None
 
 
 @contextmanager
@@ -68,7 +74,7 @@ def signals() -> Iterator[Stop]:
     def handle(number: int, frame: Any) -> None:
         if stop.asked:
             raise KeyboardInterrupt
-        stop.asked = True
+        stop.asked, stop.signal = True, number
 
     for number in before:
         signal.signal(number, handle)
@@ -95,7 +101,7 @@ def run(
     Progress, which schedules follow, is the share of `horizon`, the iterations that the run began with.
 
     Raises `DivergedError` where the only seed (or every seed) stopped being finite; the last checkpoint is from
-    before. An `OperantError` of a host environment is raised after a checkpoint of the state before it.
+    before. An `OperantError` of a host environment becomes a `TrainingError`, after a checkpoint of the state before.
     """
     per = driver.steps_per_iteration
     rows_every, saves_every = max(1, horizon // ROWS), max(1, horizon // CHECKPOINTS)
@@ -122,10 +128,10 @@ def run(
             try:
                 carry = driver.advance(carry, iteration, count, horizon)
                 faults = np.asarray(carry.health.fault).reshape(len(seeds), -1)
-            except OperantError:
+            except OperantError as error:
                 carry, iteration = getattr(driver, "latest", (carry, iteration))
                 save(carry, iteration)
-                raise
+                raise TrainingError(str(error)) from error
             took = time.perf_counter() - clock
             iteration += count
             if first:  # this one compiled
@@ -148,7 +154,7 @@ def run(
             if report(progress):
                 stop.asked = True
         save(carry, iteration)
-    return Outcome(carry, iteration, progress, history, iteration < end)
+    return Outcome(carry, iteration, progress, history, iteration < end, stop.signal)
 
 
 def _examine(faults: np.ndarray, seeds: list[int], per: int, progress: Progress) -> None:

@@ -52,17 +52,11 @@ def environment_action(space: gymnasium.Space, action: Any, xp: Any = np) -> Any
     if isinstance(space, Box):
         if not _is_bounded(space):
             return action
+        low, high = (np.broadcast_to(bound, action.shape) for bound in (space.low, space.high))
         unit = xp.clip(action, -1.0, 1.0)
-        return (space.low + (unit + 1.0) * 0.5 * (space.high - space.low)).astype(canonical_dtype(space.dtype))
-    start = np.asarray(space.start, np.int32)
+        return (low + (unit + 1.0) * 0.5 * (high - low)).astype(canonical_dtype(space.dtype))
+    start = np.broadcast_to(np.asarray(space.start, np.int32), action.shape)
     return action + start if start.any() else action
-
-
-def learner_action(space: gymnasium.Space, action: Any) -> np.ndarray:
-    """The inverse of `environment_action`, up to the clipping."""
-    if isinstance(space, Box):
-        return 2.0 * (action - space.low) / (space.high - space.low) - 1.0 if _is_bounded(space) else action
-    return np.asarray(action) - space.start
 
 
 def space_to_json(space: gymnasium.Space) -> dict[str, Any]:

@@ -49,6 +49,10 @@ class Model(Protocol):
         """Action values `[S, A]`: -inf where not legal, zero in terminal states."""
         ...
 
+    def part(self, first: int, last: int, values: np.ndarray, discount: float) -> np.ndarray:
+        """`backup` of the states `first` to `last - 1` alone."""
+        ...
+
     def chosen(self, policy: np.ndarray) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
         """Transitions `[S, S]`, expected rewards `[S]` and whether an end is possible `[S]`, under `policy`."""
         ...
@@ -89,6 +93,11 @@ class Collapsed:
         expected *= discount
         expected += self.rewards
         return expected.reshape(self.num_states, self.num_actions)
+
+    def part(self, first: int, last: int, values: np.ndarray, discount: float) -> np.ndarray:
+        rows = slice(first * self.num_actions, last * self.num_actions)
+        action_values = discount * (self.transitions[rows] @ values) + self.rewards[rows]
+        return action_values.reshape(last - first, self.num_actions)
 
     def chosen(self, policy: np.ndarray) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
         policy = np.asarray(policy)

@@ -49,7 +49,7 @@ class Network(eqx.Module):
         """Fresh memory `[batch, ...]`, `()` for a network without memory."""
         if not self.recurrent:
             return ()
-        return jax.tree.map(lambda leaf: jnp.zeros((batch, *leaf.shape)) + leaf, self.body.start())
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), self.body.start())
 
     def __call__(self, memory: Any, features: Array) -> tuple[Any, Array]:
         """One step of a batch: features `[B, F...]` to `(memory, outputs [B, size])`."""

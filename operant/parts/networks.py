@@ -51,7 +51,7 @@ class Linear(eqx.Module):
         self.bias = jax.random.uniform(key_bias, (size_out,), jnp.float32, -1.0, 1.0) * bound
 
     def __call__(self, x: Array) -> Array:
-        return x @ self.weight + self.bias
+        return x @ self.weight + self.bias.reshape(*[1] * (x.ndim - 1), -1)
 
 
 class Convolution(eqx.Module):
@@ -73,7 +73,7 @@ class Convolution(eqx.Module):
         out = jax.lax.conv_general_dilated(
             x[None], self.weight, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-        return out[0] + self.bias
+        return out[0] + self.bias.reshape(1, 1, -1)
 
 
 class Feedforward(eqx.Module):

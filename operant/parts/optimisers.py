@@ -56,7 +56,7 @@ def descend(
     max_gradient_norm: Array | float | None = None,
 ) -> tuple[Any, Any, Array]:
     """One descent step: `(parameters, moments, global norm of the gradient before clipping)`."""
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     if max_gradient_norm is not None:
         scale = jax.numpy.minimum(1.0, max_gradient_norm / (norm + 1e-6))
         gradient = jax.tree.map(lambda leaf: leaf * scale, gradient)

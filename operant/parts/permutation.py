@@ -38,7 +38,7 @@ def permutation(key: Array, n: int) -> Array:
 
 
 def permute(words: Array, index: Array, n: Array | int, mask: Array | int, shift: Array | int) -> Array:
-    """Where `index` (uint32, below 2^b) goes in `[0, n)`; `words` uint32 `[rounds, 2]`, `mask` is 2^b - 1 >= n - 1."""
+    """Where `index` (uint32, below `n`) goes in `[0, n)`; `words` uint32 `[rounds, 2]`, `mask` is 2^b - 1 >= n - 1."""
 
     def bijection(x: Array) -> Array:
         for flip, factor in words:

@@ -129,6 +129,14 @@ def test_keys_of_another_generator_are_refused(tmp_path):
             assert_one_line(error)
 
 
+def test_a_generator_with_keys_of_the_same_size_is_not_taken_for_another(tmp_path):
+    tree = {"key": jax.random.key(0, impl="rbg")}
+    path = checkpoint.save(tmp_path, "1", tree, {})
+    edit(path, lambda m: m["leaves"]["['key']"].update(key="unsafe_rbg"))
+    with pytest.raises(CheckpointError, match=r"holds keys of 'unsafe_rbg', key<rbg> was expected"):
+        checkpoint.load(path, tree)
+
+
 def test_numpy_templates_give_numpy_arrays_of_64_bits_too(tmp_path):
     tree = {"wide": np.arange(4.0)[::2], "column": np.asfortranarray(np.arange(6).reshape(2, 3)), "one": np.float64(2)}
     path = checkpoint.save(tmp_path, "1", tree, {})
@@ -311,20 +319,36 @@ def test_hostile_manifests_are_refused(tmp_path, change):
         "[]",
         "null",
         "",
-        '{"format": NaN}',
-        '{"format": 1e999}',
-        '{"format": -Infinity}',
-        '{"format": ' + "9" * 100_000 + "}",
-        '{"format": 1',
+        '{"format": 1, "files": {}, "leaves": {}, "description": {"x": NaN}}',
+        '{"format": 1, "files": {}, "leaves": {}, "description": {"x": 1e999}}',
+        '{"format": 1, "files": {}, "leaves": {}, "description": {"x": ' + "9" * 100_000 + "}}",
+        '{"format": 1, "files": {}, "leaves": {}, "description": {"x": ' + "[" * 80 + "]" * 80 + "}}",
+        '{"format": 1, "files": {}, "leaves": {}, "description": {}',
         "\ufeff{}",
     ],
 )
 def test_hostile_json_is_refused(tmp_path, body):
     path = checkpoint.save(tmp_path, "1", small_tree(), {})
     damage_manifest(path, lambda _: body)
-    with pytest.raises(CheckpointError) as error:
-        checkpoint.load(path, template(small_tree()))
+    with pytest.raises(CheckpointError, match=r"manifest\.json: is (not valid JSON|not a JSON object|nested)") as error:
+        checkpoint.load(path, {})
     assert_one_line(error)
+
+
+def replace_content(path: Path, content: bytes, size: int) -> None:
+    """Put `content` (and a hole up to `size`) in place of the only data file, with a correct hash in the manifest."""
+    (file,) = path.glob("*.safetensors")
+    digest = hashlib.sha256(content).hexdigest()
+    file.unlink()
+    with open(path / f"{digest}.safetensors", "wb") as data:
+        data.write(content)
+        data.truncate(size)
+
+    def rename(manifest):
+        move_file(manifest, f"{digest}.safetensors")
+        manifest["files"] = {f"{digest}.safetensors": {"size": size, "sha256": digest}}
+
+    edit(path, rename)
 
 
 def test_hostile_safetensors_with_a_correct_hash_are_refused(tmp_path):
@@ -341,15 +365,7 @@ def test_hostile_safetensors_with_a_correct_hash_are_refused(tmp_path):
 
     refused = 0
     for other in [b"", b"\xff" * 64, b"\2" + bytes(7) + b"{}", *(damaged(i) for i in range(header) for _ in range(2))]:
-        digest = hashlib.sha256(other).hexdigest()
-        file = file.replace(path / f"{digest}.safetensors")
-        file.write_bytes(other)
-
-        def renamed(manifest, digest=digest, other=other):
-            move_file(manifest, f"{digest}.safetensors")
-            manifest["files"] = {f"{digest}.safetensors": {"size": len(other), "sha256": digest}}
-
-        edit(path, renamed)
+        replace_content(path, other, len(other))
         try:
             restored, _ = checkpoint.load(path, template(small_tree()))
         except CheckpointError as error:
@@ -358,6 +374,21 @@ def test_hostile_safetensors_with_a_correct_hash_are_refused(tmp_path):
         else:  # only the names and places of bytes are in the header: what is still well formed is an array
             assert jax.tree.map(jnp.shape, restored) == jax.tree.map(jnp.shape, small_tree())
     assert refused > header
+
+
+def test_data_missing_from_a_sound_file_is_noticed(tmp_path):
+    path = checkpoint.save(tmp_path, "1", small_tree(), {})
+    content = safetensors.numpy.save({".other": np.zeros(100, np.uint8)})
+    replace_content(path, content, len(content))
+    with pytest.raises(CheckpointError, match=r"leaf \.parameters\['weight'\]: has 24 bytes, 0 were found"):
+        checkpoint.load(path, template(small_tree()))
+
+
+def test_a_file_larger_than_any_that_is_written_is_not_read(tmp_path):
+    path = checkpoint.save(tmp_path, "1", small_tree(), {})
+    replace_content(path, b"\2", 2**40)
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint's manifest"):
+        checkpoint.load(path, template(small_tree()))
 
 
 def test_links_are_not_followed(tmp_path):
@@ -530,8 +561,12 @@ def test_prune_keeps_the_newest_whole_ones_and_the_named(tmp_path):
     leftover.mkdir()
     (leftover / "manifest.json").write_text("half")
     (tmp_path / "5" / "manifest.json").unlink()
+    (cut,) = (tmp_path / "4").glob("*.safetensors")
+    content = cut.read_bytes()
+    cut.unlink()  # it is linked
+    cut.write_bytes(content[:-1])
     assert checkpoint.latest(tmp_path)[0] == "5"
-    checkpoint.prune(tmp_path, keep=2, also={"1"})
+    checkpoint.prune(tmp_path, keep=1, also={"1"})
     assert sorted(os.listdir(tmp_path)) == ["1", "3", "4", "5"]
     checkpoint.prune(tmp_path / "nowhere")
 

@@ -113,7 +113,7 @@ def test_without_an_episode_the_picture_says_so(drawn, nothing):
 
 def test_other_quantities_and_strange_titles_are_drawn(drawn):
     data = [{"seconds": 1, "loss/$x$": 2.0}, {"seconds": 0, "loss/$x$": 3.0}]
-    axes = drawn([data], r"$\broken{ on $x$", x="seconds", y="loss/$x$")
+    axes = drawn([data], r"$\broken{$", x="seconds", y="loss/$x$")
     np.testing.assert_array_equal(lines(axes)["training"], [[0, 3], [1, 2]])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (s)", "loss/$x$")
 

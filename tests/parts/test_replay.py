@@ -55,7 +55,8 @@ def test_contents_equal_a_numpy_ring_after_any_number_of_pushes(capacity, block)
         held = ring[ring >= 0]
         contents = rows_of(replay, state)
         np.testing.assert_array_equal(contents["action"], held)
-        jax.tree.map(lambda got, known: np.testing.assert_array_equal(got, known[held]), contents, KNOWN)
+        expected = jax.tree.map(lambda known, held=held: known[held], KNOWN)
+        jax.tree.map(np.testing.assert_array_equal, contents, expected)
 
 
 def test_samples_are_filled_whole_rows_with_their_structure_and_dtypes():

@@ -9,10 +9,12 @@ estimator after van Hasselt et al. 2016, equation 4.
     3.        draw a minibatch (s, a, r, s') uniformly from the replay
     4.        y = r + discount max_a' Q_target(s', a'),  or r alone where s' is terminal
               (double: Q_target of the action that the online network prefers)
-    5.        descend the Huber loss of y - Q(s, a)
+    5.        descend the squared (or Huber) loss of y - Q(s, a)
     6.    every `target_every` environment steps copy the online network to the target
 
-Deviations from the paper: Adam instead of RMSProp by default; epsilon follows training progress; a truncated
+Deviations from the paper: the squared loss instead of clipped errors by default, because rewards are not clipped
+either (with values near 100 a threshold of 1 regresses to the median, forgets the rare terminal steps and diverges
+on CartPole); Adam instead of RMSProp by default; epsilon follows training progress; a truncated
 episode bootstraps from its true final observation. `warmup` and `target_every` count environment steps over all
 environments and take effect between windows.
 """
@@ -26,7 +28,7 @@ from jax import Array
 
 from operant.contracts import Context, Spec, Steps, Window
 from operant.core.metrics import Ratio
-from operant.equations import huber, td_target
+from operant.equations import huber, squared, td_target
 from operant.errors import OperantError
 from operant.parts.component import component
 from operant.parts.encoders import encode, example, features_shape
@@ -66,7 +68,7 @@ class DQN:
     num_steps: int = 10
     num_updates: int = 1
     batch_size: int = 128
-    huber_threshold: float = 1.0
+    huber_threshold: float | None = None  # None is the squared loss
     max_gradient_norm: float | None = None
     replay: Uniform = Uniform(10_000)
     network: Recipe = MLP((120, 84), "relu", "uniform")
@@ -154,5 +156,6 @@ class DQN:
         value = jnp.sum(values * taken, axis=-1)
         bootstrap = jnp.sum(next_values * best, axis=-1)
         y = jax.lax.stop_gradient(td_target(batch.reward, batch.continues, bootstrap, self.discount))
-        loss = jnp.mean(huber(y - value, self.huber_threshold))
+        error = y - value
+        loss = jnp.mean(squared(error) if self.huber_threshold is None else huber(error, self.huber_threshold))
         return loss, {"loss": loss, "value": jnp.mean(value)}

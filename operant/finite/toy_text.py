@@ -1,0 +1,60 @@
+"""Gymnasium's environments that publish their dynamics as a table `P[state][action]`, as finite MDPs."""
+
+from typing import Any
+
+import numpy as np
+
+from operant.finite.mdp import MDP
+from operant.finite.validation import MDPError
+
+
+def from_gymnasium(name_or_env: Any, **kwargs: Any) -> MDP:
+    """The MDP of an environment with a `P` table: an id, with arguments for `gymnasium.make`, or an environment.
+
+    The dynamics are the table's, word for word: an episode ends where an outcome's `terminated` flag says so. A state
+    that is entered by such outcomes only, and never starts an episode, is marked terminal. The time limit, which is
+    no part of the dynamics, becomes `horizon`; `discount` is left to the solver. Raises `MDPError` where there is no
+    table.
+    """
+    made = isinstance(name_or_env, str)
+    if made:
+        import gymnasium
+
+        env = gymnasium.make(name_or_env, **kwargs)
+    elif kwargs:
+        raise MDPError("arguments are for an environment id; this environment is already made")
+    else:
+        env = name_or_env
+    try:
+        inner = env.unwrapped
+        table = getattr(inner, "P", None)
+        if table is None:
+            raise MDPError(f"{name_or_env} publishes no table P of its dynamics, so it cannot be solved exactly")
+        horizon = getattr(env.spec, "max_episode_steps", None)
+        start = getattr(inner, "initial_state_distrib", None)
+        return _from_table(table, start, horizon)
+    finally:
+        if made:
+            env.close()
+
+
+def _from_table(table: Any, start: Any, horizon: int | None) -> MDP:
+    num_states, num_actions = len(table), max(len(actions) for actions in table.values())
+    entries = [
+        (state, action, int(next_state), float(probability), float(reward), bool(terminated))
+        for state, actions in table.items()
+        for action, outcomes in actions.items()
+        for probability, next_state, reward, terminated in outcomes
+    ]
+    states, actions, targets, chances, rewards, ends = (np.array(column) for column in zip(*entries, strict=True))
+    entered, survived = np.zeros(num_states, dtype=bool), np.zeros(num_states, dtype=bool)
+    entered[targets[ends & (chances > 0)]] = True
+    survived[targets[~ends & (chances > 0)]] = True
+    terminal = entered & ~survived
+    if start is not None:
+        start = np.asarray(start, dtype=float)
+        terminal &= start == 0
+    return MDP.from_triples(
+        num_states, num_actions, states, actions, targets, chances, rewards, terminated=ends, terminal=terminal,
+        start=start, horizon=horizon,
+    )  # fmt: skip

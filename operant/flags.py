@@ -1,0 +1,144 @@
+"""An algorithm's fields as flags: read off its dataclass, with the fields of its parts under dotted names.
+
+`--learning-rate 1e-3`, `--network.hidden 256,256`; `--network gru` chooses another part, whose own fields then are
+the dotted flags.
+"""
+
+import ast
+import dataclasses
+import inspect
+import io
+import re
+import tokenize
+import types
+import typing
+from typing import Any
+
+from operant.errors import OperantError, unknown
+from operant.parsing import NUMBER, TEXT, TRUTH, Flag, Kind, choice, optional, several, whole
+from operant.parts.describe import PARTS
+from operant.parts.schedules import Linear, Schedule, format_scalar, parse_scalar
+from operant.words import MEANINGS
+
+_SPELLED = {"MinAtarCNN": "minatar-cnn", "RMSProp": "rmsprop"}
+
+
+def flags_of(default: Any, chosen: dict[str, str] | None = None, prefix: str = "") -> list[Flag]:
+    """The flags of `default`'s fields (an algorithm object), depth first.
+
+    `chosen` maps a part's field to the name of the part that takes its place. Raises `OperantError` for a name
+    that no part of that family has.
+    """
+    flags = []
+    for field, name, value in _members(default, chosen or {}, prefix):
+        about = _comments(type(default)).get(field.name) or MEANINGS.get(field.name, "")
+        if _is_part(value):
+            flags.append(Flag(name, choice(*_family(value)), kebab(type(value)), about))
+        if _is_nested(value):
+            flags += flags_of(value, chosen, name + ".")
+        elif kind := _kind(typing.get_type_hints(type(default), include_extras=True)[field.name], value):
+            flags.append(Flag(name, kind, value, about))
+    return flags
+
+
+def assemble(default: Any, chosen: dict[str, str], values: dict[str, Any], prefix: str = "") -> Any:
+    """`default` with the parts `chosen` and the flags' `values` by name."""
+    changes = {}
+    for field, name, value in _members(default, chosen, prefix):
+        if _is_nested(value):
+            changes[field.name] = assemble(value, chosen, values, name + ".")
+        elif name in values:
+            changes[field.name] = values[name]
+    return dataclasses.replace(default, **changes)
+
+
+def kebab(part: type) -> str:
+    """A part's name on the command line: `epsilon-greedy`, `gru`."""
+    return _SPELLED.get(part.__name__) or re.sub(r"(?<=[a-z])(?=[A-Z])", "-", part.__name__).lower()
+
+
+def _members(default: Any, chosen: dict[str, str], prefix: str) -> list[tuple[dataclasses.Field, str, Any]]:
+    """The fields with their dotted names and their values, chosen parts in place."""
+    members = []
+    for field in dataclasses.fields(default):
+        name, value = prefix + field.name, getattr(default, field.name)
+        if _is_part(value) and name in chosen:
+            value = _other(value, name, chosen[name])
+        if field.init:
+            members.append((field, name, value))
+    return members
+
+
+def _other(value: Any, name: str, word: str) -> Any:
+    """The part called `word` with its defaults, in the place of `value`; what it must be told it takes from there."""
+    family = _family(value)
+    try:
+        part = family[choice(*family).read(word)]
+    except ValueError:
+        raise unknown(name, word, family) from None
+    if part is type(value):
+        return value
+    needed = [field.name for field in dataclasses.fields(part) if field.default is dataclasses.MISSING]
+    return part(**{field: getattr(value, field) for field in needed})
+
+
+def _is_nested(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, Schedule)
+
+
+def _is_part(value: Any) -> bool:
+    return _is_nested(value) and PARTS.get(type(value).__name__) is type(value)
+
+
+def _family(value: Any) -> dict[str, type]:
+    """The parts that may stand where `value` stands: those of its module."""
+    return {kebab(part): part for part in PARTS.values() if part.__module__ == type(value).__module__}
+
+
+def _kind(hint: Any, value: Any) -> Kind | None:
+    """How a field is written, None for one that cannot be."""
+    if typing.get_origin(hint) is typing.Annotated:
+        return _kind(typing.get_args(hint)[0], value)
+    choices = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return choice(*choices)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        if Linear in choices:
+            return SCALAR
+        inner = [each for each in choices if each is not type(None)]
+        kind = _kind(inner[0], value) if len(inner) == 1 else None
+        return optional(kind) if kind else None
+    if typing.get_origin(hint) is tuple:
+        return _TUPLES.get(choices)
+    return _PLAIN.get(hint)
+
+
+def _scalar(text: str) -> Any:
+    wanted = "a number or a schedule such as linear(1e-3,0) or linear(1,0.05,over=0.5)"
+    try:
+        value = parse_scalar(text)
+    except OperantError:
+        raise ValueError(wanted) from None
+    numbers = [value] if isinstance(value, float) else dataclasses.astuple(value)
+    for number in numbers:
+        if not abs(number) < float("inf"):
+            raise ValueError(wanted)
+    return value
+
+
+SCALAR = Kind("FLOAT|SCHEDULE", _scalar, format_scalar)
+_PLAIN = {float: NUMBER, int: whole(), bool: TRUTH, str: TEXT}
+_TUPLES = {(int, ...): several(whole(), "whole numbers with commas, such as 64,64"), (str, ...): several(TEXT, "names")}
+
+
+def _comments(cls: type) -> dict[str, str]:
+    """The comment behind each field in the source of `cls`; none where there is no source."""
+    try:
+        source = inspect.cleandoc("\n" + inspect.getsource(cls))
+        body = ast.parse(source).body[0].body  # type: ignore[attr-defined]
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (OSError, TypeError, SyntaxError, tokenize.TokenError):
+        return {}
+    said = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    lines = {node.target.id: node.lineno for node in body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+    return {name: said[line] for name, line in lines.items() if line in said}

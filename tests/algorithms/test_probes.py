@@ -1,0 +1,160 @@
+"""Every algorithm solves every probe that it can serve, in both drivers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from operant.algorithms.policy.ppo import PPO
+from operant.algorithms.policy.reinforce import REINFORCE
+from operant.algorithms.value.dqn import DQN
+from operant.core import keys
+from operant.core.compiled import CompiledDriver
+from operant.core.evaluation import compiled_evaluator
+from operant.core.host import HostDriver
+from operant.environments import Compiled, Host
+from operant.parts.exploration import EpsilonGreedy
+from operant.parts.networks import GRU, MLP
+from operant.parts.replay import Uniform
+from tests.probes import (
+    ActionOnly,
+    ContinuousAction,
+    Discounting,
+    Memory,
+    ObservationAction,
+    Probe,
+    Truncation,
+    ValueOnly,
+    as_gymnasium,
+)
+
+DISCOUNT = 0.9
+SMALL = MLP((32,), "tanh")
+ppo = PPO(
+    learning_rate=5e-3, discount=DISCOUNT, num_steps=16, num_minibatches=2, normalise=(), entropy_coefficient=0.0,
+    max_gradient_norm=10.0, network=SMALL,
+)  # fmt: skip
+dqn = DQN(
+    learning_rate=5e-3, discount=DISCOUNT, num_steps=4, warmup=64, target_every=32, batch_size=64,
+    exploration=EpsilonGreedy(0.3), replay=Uniform(2048), network=SMALL,
+)  # fmt: skip
+reinforce = REINFORCE(learning_rate=5e-3, discount=DISCOUNT, network=SMALL)
+recurrent = PPO(
+    learning_rate=5e-3, discount=DISCOUNT, num_steps=16, num_minibatches=2, normalise=(), network=GRU(16, (16,)),
+    max_gradient_norm=10.0,
+)  # fmt: skip
+ENVIRONMENTS, COMPILED_ITERATIONS = 8, 250
+
+
+def values(algorithm, state, observation):
+    """State values at observations [N, 1], as the learner sees them."""
+    features = jnp.asarray(observation, jnp.float32)
+    if isinstance(algorithm, PPO):
+        return np.asarray(state.critic((), features)[1][:, 0])
+    return np.asarray(state.policy((), features)[1].max(axis=-1))
+
+
+def trained(algorithm, probe, iterations=COMPILED_ITERATIONS):
+    driver = CompiledDriver(algorithm, Compiled(probe()), ENVIRONMENTS)
+    carry = driver.advance(driver.start(0), 0, iterations, iterations)
+    return driver, jax.tree.map(lambda leaf: leaf[0], carry.state)
+
+
+def trained_on_host(algorithm, probe, iterations):
+    driver = HostDriver(algorithm, Host([as_gymnasium(probe)] * ENVIRONMENTS))
+    return driver, driver.advance(driver.start(0), 0, iterations, iterations).state
+
+
+def mean_return(algorithm, state, probe):
+    evaluate = jax.jit(compiled_evaluator(Compiled(probe()), 64))
+    return float(np.mean(evaluate(algorithm, state.policy, keys.root(7)).returns))
+
+
+@pytest.mark.parametrize("algorithm", [ppo, dqn], ids=["ppo", "dqn"])
+def test_values_are_learned(algorithm):
+    _, state = trained(algorithm, ValueOnly)
+    np.testing.assert_allclose(values(algorithm, state, [[0.0]]), [1.0], atol=0.02)
+
+
+@pytest.mark.parametrize("algorithm", [ppo, dqn], ids=["ppo", "dqn"])
+def test_rewards_are_discounted(algorithm):
+    _, state = trained(algorithm, Discounting)
+    np.testing.assert_allclose(values(algorithm, state, [[0.0], [1.0]]), [DISCOUNT, 1.0], atol=0.05)
+
+
+@pytest.mark.parametrize("algorithm", [ppo, dqn], ids=["ppo", "dqn"])
+def test_truncation_is_not_termination(algorithm):
+    # PPO's return estimates are cut every 5 steps and bootstrapped, so its fixed point is reached geometrically.
+    _, state = trained(algorithm, Truncation, iterations=500)
+    np.testing.assert_allclose(values(algorithm, state, [[0.0]]), [1 / (1 - DISCOUNT)], rtol=0.05)
+
+
+class Confused(Compiled):
+    """The deliberate mutation: a time limit reported as death."""
+
+    def step(self, key, worlds, action):
+        worlds, seen = super().step(key, worlds, action)
+        return worlds, seen._replace(terminated=seen.terminated | seen.truncated, truncated=jnp.zeros_like(seen.truncated))
+
+
+@pytest.mark.parametrize("algorithm", [ppo, dqn], ids=["ppo", "dqn"])
+def test_the_truncation_probe_catches_the_confusion(algorithm):
+    driver = CompiledDriver(algorithm, Confused(Truncation()), ENVIRONMENTS)
+    state = jax.tree.map(lambda leaf: leaf[0], driver.advance(driver.start(0), 0, 500, 500).state)
+    # At most five steps are then worth anything: 1 + 0.9 + ... + 0.9^4.
+    assert values(algorithm, state, [[0.0]])[0] < 4.2
+
+
+@pytest.mark.parametrize("probe", [ActionOnly, ObservationAction])
+@pytest.mark.parametrize("algorithm", [ppo, dqn, reinforce], ids=["ppo", "dqn", "reinforce"])
+def test_the_right_action_is_found(algorithm, probe):
+    _, state = trained(algorithm, probe)
+    assert mean_return(algorithm, state, probe) == 1.0
+
+
+@pytest.mark.parametrize("algorithm", [ppo, reinforce], ids=["ppo", "reinforce"])
+def test_continuous_actions_arrive_in_the_environments_units(algorithm):
+    _, state = trained(algorithm, ContinuousAction, iterations=1000)
+    # Half of the unit box is 1 in the environment's [-2, 2]; an unscaled action would cost 0.25.
+    assert mean_return(algorithm, state, ContinuousAction) > -0.05
+
+
+def test_memory_is_used():
+    _, state = trained(recurrent, Memory)
+    assert mean_return(recurrent, state, Memory) == 1.0
+
+
+def test_memory_cannot_be_faked():
+    _, state = trained(ppo, Memory)
+    assert mean_return(ppo, state, Memory) < 0.5
+
+
+HOST = {"ppo": (ppo, 60), "dqn": (dqn, 250), "reinforce": (reinforce, 150)}
+
+
+@pytest.mark.parametrize("name", HOST)
+def test_the_right_action_is_found_on_the_host(name):
+    algorithm, iterations = HOST[name]
+    _, state = trained_on_host(algorithm, ObservationAction, iterations)
+    assert mean_return(algorithm, state, ObservationAction) == 1.0
+
+
+@pytest.mark.parametrize(("name", "iterations"), [("ppo", 150), ("dqn", 500)])
+def test_truncation_is_not_termination_on_the_host(name, iterations):
+    algorithm = HOST[name][0]
+    _, state = trained_on_host(algorithm, Truncation, iterations)
+    np.testing.assert_allclose(values(algorithm, state, [[0.0]]), [1 / (1 - DISCOUNT)], rtol=0.1)
+
+
+def test_memory_is_used_on_the_host():
+    _, state = trained_on_host(recurrent, Memory, 120)
+    assert mean_return(recurrent, state, Memory) == 1.0
+
+
+@pytest.mark.parametrize("probe", [ValueOnly, Discounting])
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_values_are_learned_on_the_host(name, probe: type[Probe]):
+    algorithm, iterations = HOST[name]
+    _, state = trained_on_host(algorithm, probe, 2 * iterations)
+    expected = [1.0] if probe is ValueOnly else [DISCOUNT, 1.0]
+    np.testing.assert_allclose(values(algorithm, state, [[0.0], [1.0]][: len(expected)]), expected, atol=0.07)
