@@ -45,9 +45,10 @@ def train(
 ) -> Agent | Agents:
     """Train `algorithm` (a name, with its fields as keywords, or an object) on `environment`.
 
-    `steps` are environment transitions over all environments, for each seed. `out` is the run's folder, True a
-    new one in `runs/`; without it nothing is written. `callback(progress)` is called between chunks and may return True to stop. Ctrl-C stops and
-    returns the agent as it is. Several seeds (`seed`, `seed + 1`, ...) train side by side and come back as `Agents`.
+    `steps` are environment transitions over all environments, for each seed. `out` is the run's folder, True a new
+    one in `runs/`; without it nothing is written. `callback(progress)` is called between chunks and may return True
+    to stop. Ctrl-C stops and returns the agent as it is. Several seeds (`seed`, `seed + 1`, ...) train side by side
+    and come back as `Agents`.
 
     Raises `OperantError` for anything that cannot be served, before anything is written, and `DivergedError` where
     training stops being finite.

@@ -4,8 +4,8 @@ Whatever the user can put right is one line on standard error and exit code 2; t
 128 and its number. What needs JAX is imported once a command needs it, so that help and mistakes are quick.
 """
 
-import ast
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -16,7 +16,8 @@ from typing import Any
 
 from operant import __version__
 from operant.errors import DivergedError, OperantError, unknown
-from operant.parsing import TEXT, Arguments, Command, Flag, Kind, choice, cut, parse, whole
+from operant.kinds import PAIRS, Kind, choice, whole
+from operant.parsing import Arguments, Command, Flag, cut, parse
 
 HELP = """\
 Operant: reinforcement learning, from exact dynamic programming to deep networks, in one library.
@@ -53,7 +54,7 @@ DIRECTORY = (("directory", "the run's folder"),)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (the process's arguments by default) and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
         with _terminations():
@@ -111,7 +112,7 @@ def _train(argv: list[str]) -> int:
         Flag("num_seeds", whole(1, 10_000), 1, "seeds trained side by side"),
         Flag("num_envs", whole(1, 10**6), entry.num_envs, "parallel environments"),
         Flag("backend", BACKENDS, "auto", "where the environment runs; auto prefers a compiled twin"),
-        Flag("env_kwargs", Kind("NAME=VALUE", _pair, str, many=True), (), "arguments of the environment"),
+        Flag("env_kwargs", PAIRS, (), "arguments of the environment"),
         Flag("out", Kind("DIR", str, lambda value: value or "a new folder in runs/"), None, "the run's folder"),
         EPISODES,
         NO_GIF,
@@ -136,7 +137,8 @@ def _train_without_name(arguments: Arguments) -> int:
 
 def _evaluate(argv: list[str]) -> int:
     flags = (EPISODES, Flag("seed", SEED, 0, "seed of the episodes"), ENVIRONMENT, JSON)
-    values = parse(Command("evaluate", "Play whole episodes with a trained agent.", DIRECTORY, flags), cut(argv, SWITCHES))
+    command = Command("evaluate", "Play whole episodes with a trained agent.", DIRECTORY, flags)
+    values = parse(command, cut(argv, SWITCHES))
     from operant import commands
 
     return commands.evaluate(values)
@@ -158,28 +160,12 @@ def _watch(argv: list[str]) -> int:
     return commands.watch(values)
 
 
-FILTERS: dict[str, tuple[str, Any]] = {
-    "model_free": ("without a model of the world", lambda entry: not entry.model),
-    "model_based": ("with a model of the world", lambda entry: entry.model),
-    "value": ("learn values", lambda entry: "value" in entry.learns),
-    "policy": ("learn a policy", lambda entry: "policy" in entry.learns),
-    "on_policy": ("learn from their own latest data", lambda entry: entry.data == "on-policy"),
-    "off_policy": ("learn from older data too", lambda entry: entry.data == "off-policy"),
-    "mc": ("update from whole returns", lambda entry: "MC" in entry.update),
-    "td": ("update by bootstrapping", lambda entry: "TD" in entry.update),
-    "discrete": ("choose among finitely many actions", lambda entry: "discrete" in entry.actions),
-    "continuous": ("choose real numbers", lambda entry: "continuous" in entry.actions),
-}
-
-
 def _algorithms(argv: list[str]) -> int:
-    flags = tuple(Flag(name, None, False, f"those that {about}") for name, (about, _) in FILTERS.items())
-    command = Command("algorithms", "List the algorithms, with their place on the map.", (), (*flags, JSON))
-    values = parse(command, cut(argv, (*FILTERS, *SWITCHES)))
-    from operant import catalogue, commands
+    from operant import commands
 
-    tests = [test for name, (_, test) in FILTERS.items() if values[name]]
-    return commands.algorithms([e for e in catalogue.ENTRIES if all(test(e) for test in tests)], values["json"])
+    flags = tuple(Flag(name, None, False, f"those that {about}") for name, (about, _) in commands.FILTERS.items())
+    command = Command("algorithms", "List the algorithms, with their place on the map.", (), (*flags, JSON))
+    return commands.algorithms(parse(command, cut(argv, (*commands.FILTERS, *SWITCHES))))
 
 
 def _environments(argv: list[str]) -> int:
@@ -188,16 +174,6 @@ def _environments(argv: list[str]) -> int:
     from operant import commands
 
     return commands.environments(values["backend"], values["json"])
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not (name.isidentifier() and equals):
-        raise ValueError("NAME=VALUE")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return name, value  # plain text
 
 
 @contextlib.contextmanager

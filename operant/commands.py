@@ -16,6 +16,20 @@ from operant.core.statistics import Evaluation
 from operant.core.training import TrainingError
 from operant.errors import OperantError
 
+# The filters of `operant algorithms`: those that ..., and the test.
+FILTERS: dict[str, tuple[str, Any]] = {
+    "model_free": ("need no model of the world", lambda entry: not entry.model),
+    "model_based": ("have a model of the world", lambda entry: entry.model),
+    "value": ("learn values", lambda entry: "value" in entry.learns),
+    "policy": ("learn a policy", lambda entry: "policy" in entry.learns),
+    "on_policy": ("learn from their own latest data", lambda entry: entry.data == "on-policy"),
+    "off_policy": ("learn from older data too", lambda entry: entry.data == "off-policy"),
+    "mc": ("update from whole returns", lambda entry: "MC" in entry.update),
+    "td": ("update by bootstrapping", lambda entry: "TD" in entry.update),
+    "discrete": ("choose among finitely many actions", lambda entry: "discrete" in entry.actions),
+    "continuous": ("choose real numbers", lambda entry: "continuous" in entry.actions),
+}
+
 
 def train(algorithm: Any, environment: str, values: dict[str, Any]) -> int:
     agents = api.train(
@@ -55,8 +69,10 @@ def watch(values: dict[str, Any]) -> int:
     return 0
 
 
-def algorithms(entries: list[catalogue.Entry], as_json: bool) -> int:
-    if as_json:
+def algorithms(values: dict[str, Any]) -> int:
+    tests = [test for name, (_, test) in FILTERS.items() if values[name]]
+    entries = [entry for entry in catalogue.ENTRIES if all(test(entry) for test in tests)]
+    if values["json"]:
         columns = ("name", "learns", "data", "update", "actions", "model", "summary", "steps", "num_envs")
         _print_json({"algorithms": [{column: getattr(entry, column) for column in columns} for entry in entries]})
         return 0

@@ -8,6 +8,7 @@ import ast
 import dataclasses
 import inspect
 import io
+import math
 import re
 import tokenize
 import types
@@ -15,7 +16,8 @@ import typing
 from typing import Any
 
 from operant.errors import OperantError, unknown
-from operant.parsing import NUMBER, TEXT, TRUTH, Flag, Kind, choice, optional, several, whole
+from operant.kinds import NUMBER, TEXT, TRUTH, Kind, choice, optional, several, whole
+from operant.parsing import Flag
 from operant.parts.describe import PARTS
 from operant.parts.schedules import Linear, Schedule, format_scalar, parse_scalar
 from operant.words import MEANINGS
@@ -119,10 +121,9 @@ def _scalar(text: str) -> Any:
         value = parse_scalar(text)
     except OperantError:
         raise ValueError(wanted) from None
-    numbers = [value] if isinstance(value, float) else dataclasses.astuple(value)
-    for number in numbers:
-        if not abs(number) < float("inf"):
-            raise ValueError(wanted)
+    numbers = dataclasses.astuple(value) if isinstance(value, Schedule) else (value,)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(wanted)
     return value
 
 

@@ -7,26 +7,16 @@ first cut into positionals and flags here, where unknown names get the word that
 import contextlib
 import dataclasses
 import io
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from operant.errors import OperantError
+from operant.kinds import Kind
 from operant.words import unknown_word
 
 HELP = ("-h", "--help")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a flag's value is written: `read` raises ValueError with what was expected."""
-
-    metavar: str
-    read: Callable[[str], Any]
-    show: Callable[[Any], str] = str
-    many: bool = False  # zero or more values, each `name=value`
 
 
 @dataclass(frozen=True)
@@ -142,8 +132,9 @@ def _read(command: Command, words: list[str]) -> dict[str, Any]:
     whole_form = dataclasses.make_dataclass("Arguments", members)
     prog, config = f"operant {command.name}", (tyro.conf.FlagCreatePairsOff,)
     parsed = tyro.cli(whole_form, prog=prog, description=command.about, args=words, config=config)
+    names = [name for name, _ in command.positionals] + [flag.name for flag in command.flags]
     values = [getattr(parsed, field.name) for field in dataclasses.fields(whole_form)]
-    return dict(zip([name for name, _ in command.positionals] + [flag.name for flag in command.flags], values, strict=True))
+    return dict(zip(names, values, strict=True))
 
 
 def _spec(flag: Flag, kind: Kind) -> Any:
@@ -174,82 +165,3 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# The kinds of values
-
-
-def whole(least: int = 0, most: int | None = None) -> Kind:
-    """A whole number of at least `least`; `200_000` and `2e5` are read too."""
-
-    def read(text: str) -> int:
-        wanted = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
-        try:
-            value = int(text)
-        except ValueError:
-            number = _finite(text, wanted)
-            value = int(number)
-            if value != number:
-                raise ValueError(wanted) from None
-        if value < least or (most is not None and value > most):
-            raise ValueError(wanted)
-        return value
-
-    return Kind("INT", read, str)
-
-
-def choice(*names: str) -> Kind:
-    """One of `names`, written in any case, with or without its hyphens."""
-
-    def read(text: str) -> str:
-        plain = re.sub(r"[-_ ]", "", text.lower())
-        for name in names:
-            if re.sub(r"[-_ ]", "", name.lower()) == plain:
-                return name
-        raise ValueError("one of " + ", ".join(names))
-
-    return Kind("{" + ",".join(names) + "}", read, str)
-
-
-def optional(kind: Kind) -> Kind:
-    """`kind`, or `none` for None."""
-    return Kind(
-        f"{kind.metavar}|none",
-        lambda text: None if text.lower() == "none" else kind.read(text),
-        lambda value: "none" if value is None else kind.show(value),
-    )
-
-
-def several(kind: Kind, wanted: str) -> Kind:
-    """A tuple of `kind`, with commas; `none` is the empty one."""
-
-    def read(text: str) -> tuple:
-        words = [word.strip() for word in text.strip("()[] ").split(",")]
-        try:
-            return () if text.lower() in ("none", "") else tuple(kind.read(word) for word in words if word)
-        except ValueError:
-            raise ValueError(wanted) from None
-
-    return Kind(f"{kind.metavar},...", read, lambda value: ",".join(map(kind.show, value)) or "none")
-
-
-def _finite(text: str, wanted: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(wanted)
-    return value
-
-
-def _truth(text: str) -> bool:
-    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.lower() not in words:
-        raise ValueError("true or false")
-    return words[text.lower()]
-
-
-NUMBER = Kind("FLOAT", lambda text: _finite(text, "a number"), repr)
-TEXT = Kind("TEXT", str)
-TRUTH = Kind("{true,false}", _truth, lambda value: str(value).lower())

@@ -1,5 +1,6 @@
 """Recording an episode as an animated GIF, played greedily on an environment that can draw itself."""
 
+import functools
 import io
 import os
 import time
@@ -44,10 +45,11 @@ def record(agent: Any, path: Path, environment: Any = None, seed: int = 0) -> st
     return None
 
 
-def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], np.ndarray]]:
+def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], Any]]:
     """For each moment of the episode, how to draw it: few are drawn."""
     import gymnasium
 
+    world: Any
     kwargs = agent.description.get("env_kwargs") or {}
     compiled = agent.description.get("backend") == "compiled"
     if isinstance(environment, str) and (":" in environment or environment in gymnasium.registry):
@@ -55,7 +57,9 @@ def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], np.n
             raise ValueError("the renderer cannot draw a compiled environment whose parameters were changed")
         world = gymnasium.make(environment, render_mode="rgb_array", **kwargs)
     elif compiled and isinstance(environment, str):
-        yield from _play_grid(agent, make(environment, 1, "compiled", kwargs), seed)
+        grid = make(environment, 1, "compiled", kwargs)
+        assert isinstance(grid, Compiled)
+        yield from _play_grid(agent, grid, seed)
         return
     elif callable(environment):
         world = environment(render_mode="rgb_array", **kwargs)
@@ -91,7 +95,7 @@ def _play_grid(agent: Any, world: Compiled, seed: int) -> Iterator[Callable[[], 
     worlds, observation = jax.jit(world.reset, static_argnums=1)(key, 1)
     agent.reset()
     for t in range(LONGEST):
-        yield lambda cells=np.asarray(observation)[0]: _cells(cells)
+        yield functools.partial(_cells, np.asarray(observation)[0])
         worlds, seen = step(jax.random.fold_in(key, t), worlds, np.asarray(agent.act(observation)))
         observation = seen.observation
         if bool((seen.terminated | seen.truncated)[0]):
@@ -135,9 +139,14 @@ def _small(picture: np.ndarray) -> Any:
 
 
 def _gif(frames: list[Any]) -> bytes:
-    data = io.BytesIO()
-    # One palette, of the middle picture, for all: no flicker, and fewer bytes.
-    palette = frames[len(frames) // 2].quantize(64)
+    from PIL import Image
+
+    # One palette for all, of pictures from the whole episode: no flicker, and fewer bytes.
+    some = frames[:: -(-len(frames) // 8)]
+    mosaic = Image.new("RGB", (some[0].width, some[0].height * len(some)))
+    for row, frame in enumerate(some):
+        mosaic.paste(frame, (0, row * frame.height))
+    palette, data = mosaic.quantize(128), io.BytesIO()
     first, *others = [frame.quantize(palette=palette, dither=0) for frame in frames]
     first.save(data, "GIF", save_all=True, append_images=others, duration=1000 // FRAMES_PER_SECOND, loop=0)
     return data.getvalue()

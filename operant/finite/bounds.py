@@ -11,7 +11,7 @@ import numpy as np
 
 from operant.finite.collapse import Model
 
-UNIT = float(np.finfo(float).eps)
+UNIT = float(np.finfo(float).eps) / 2.0  # the relative error of one operation
 
 
 class Shifts(NamedTuple):
