@@ -143,9 +143,7 @@ def resume(
     return _run(driver, carry, iteration, end, horizon, description, folder, environment, progress, callback, history)
 
 
-def load(
-    path: str | Path, *, environment: EnvironmentLike | None = None, algorithm: Any = None
-) -> Agent | Agents:
+def load(path: str | Path, *, environment: EnvironmentLike | None = None, algorithm: Any = None) -> Agent | Agents:
     """The trained agent (or agents) of a run folder, or of what `agent.save` wrote. Needs no environment.
 
     `algorithm` must be passed where the run was of an algorithm, network or part outside the library.

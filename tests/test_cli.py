@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,7 +106,6 @@ def test_the_gymnasium_backend(capsys):
 
 
 BAD = [
-    ("", "Operant"),
     ("trian", "did you mean 'train'?"),
     ("train", "ALGORITHM is missing"),
     ("train pppo CartPole-v1", "unknown algorithm 'pppo': did you mean 'ppo'?"),
@@ -141,7 +141,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("line", "told"), BAD[1:], ids=[line for line, _ in BAD[1:]])
+@pytest.mark.parametrize(("line", "told"), BAD, ids=[line for line, _ in BAD])
 def test_a_mistake_is_one_line_and_writes_nothing(line, told, capsys):
     Path("full").mkdir()
     Path("full/file").write_text("mine")
@@ -155,8 +155,6 @@ def test_a_mistake_is_one_line_and_writes_nothing(line, told, capsys):
 @pytest.mark.parametrize("damage", ["truncated", "unknown field", "no backend", "hostile algorithm", "policy"])
 @pytest.mark.parametrize("command", ["evaluate", "resume", "watch"])
 def test_a_damaged_run_is_one_line(damage, command, trained, tmp_path, capsys):
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     description = run / "run.json"
@@ -204,7 +202,7 @@ def test_an_environment_that_fails_is_exit_code_1(capsys, tmp_path, monkeypatch)
     argv = ["train", "ppo", "frail_world:Frail-v0", *PPO[3:], "--out", "run"]
     code, out, err = said(capsys, *argv)
     assert code == 1 and not out and "Traceback" not in err
-    assert "the motor is on fire" in err.splitlines()[-1] and "environment 0" in err.splitlines()[-1]
+    assert "RuntimeError: the motor" in err.splitlines()[-1] and "environment 0" in err.splitlines()[-1]
     assert sorted(path.name for path in Path("run/checkpoints").iterdir())[-1].endswith("64")  # two windows were whole
 
 
@@ -213,7 +211,7 @@ def test_what_nobody_foresaw_is_still_one_line(capsys, monkeypatch):
         raise ZeroDivisionError("of\nall things")
 
     monkeypatch.setattr(commands, "algorithms", broken)
-    code, out, err = said(capsys, "algorithms")
+    code, _, err = said(capsys, "algorithms")
     assert code == 1 and err.startswith("operant: unexpected ZeroDivisionError: of all things (test_cli.py:")
 
 
@@ -244,9 +242,9 @@ def test_help_lists_every_field_with_its_default(name, capsys):
     assert all(f"{flag} " in out for flag in flags)
     assert all(f"--{word} " in out for word in ("steps", "seed", "num-seeds", "num-envs", "backend", "out", "json"))
     assert out.count("default:") >= len(flags) + 8
-    words = " ".join(out.replace("│", " ").split())
+    unwrapped = "".join(out.replace("│", "").split())
     for flag in flags:
-        assert f"(default: {flag.kind.show(flag.default)})" in words
+        assert f"(default:{flag.kind.show(flag.default)})" in unwrapped
 
 
 def test_other_help(capsys):
@@ -305,14 +303,19 @@ def test_a_signal_saves_and_tells_how_to_go_on(number, code, capsys):
     assert f"resuming run at {steps:,} steps: 500,000,000 -> {steps + 64:,}" in err
 
 
-def test_random_arguments_never_end_in_a_traceback(capsys):
-    """Mostly mistakes; what happens to be right trains for one window."""
+def test_random_arguments_never_end_in_a_traceback(capsys, monkeypatch):
+    """Mostly mistakes; the first that happen to be right train for one window."""
     rng = random.Random(20)
     words = ["train", "evaluate", "resume", "ppo", "dqn", "CartPole-v1", "Pendulum-v1", "--json", "-h", "--", "-", "=",
              "", "--steps", "0", "-1", "1e9999", "nan", "--out", "--seed=-1", "--network", "gru", "--network.hidden",
              "64,,x", "none", "--learning-rate", "linear(1", "linear(1,0,over=0)", "--env-kwargs", "a=b", "--gamma",
-             "🎲", "--num-envs=1e3", "\x00", "--exploration", "--exploration.epsilon", "--=3", "---", "--target-kl"]  # fmt: skip
-    codes = []
+             "🎲", "--num-envs=1e3", "\x00", "--exploration", "--exploration.epsilon", "--=3", "---"]  # fmt: skip
+    codes, really_train = [], commands.train
+
+    def train(*arguments):  # each takes seconds: three of them will do
+        return really_train(*arguments) if codes.count(0) < 3 else 0
+
+    monkeypatch.setattr(commands, "train", train)
     for _ in range(100):
         start = rng.choice([["train", "ppo", "CartPole-v1"], ["train", "dqn"], ["evaluate"], []])
         argv = start + rng.choices(words, k=rng.randint(0, 4))

@@ -18,7 +18,7 @@ from operant.core import keys
 from operant.core.metrics import Health, Ratio, add, examine, well
 from operant.environments.compiled import Compiled, Worlds
 from operant.errors import OperantError
-from operant.parts.component import strong
+from operant.parts.component import check_fields, strong
 from operant.parts.heads import restart
 
 
@@ -57,6 +57,7 @@ class CompiledDriver:
         self.environment, self.num_seeds, self.num_envs = environment, len(members), num_envs
         self.spec = environment.spec(num_envs)
         for member in members:
+            check_fields(member)
             member.check(self.spec)
         self.members = members
         if several:

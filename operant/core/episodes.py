@@ -141,12 +141,13 @@ def _small(picture: np.ndarray) -> Any:
 def _gif(frames: list[Any]) -> bytes:
     from PIL import Image
 
-    # One palette for all, of pictures from the whole episode: no flicker, and fewer bytes.
-    some = frames[:: -(-len(frames) // 8)]
-    mosaic = Image.new("RGB", (some[0].width, some[0].height * len(some)))
-    for row, frame in enumerate(some):
-        mosaic.paste(frame, (0, row * frame.height))
-    palette, data = mosaic.quantize(128), io.BytesIO()
+    # One palette for all, of small copies of every picture: no flicker, and fewer bytes.
+    small = [frame.reduce(4) for frame in frames]
+    height = small[0].height
+    mosaic = Image.new("RGB", (small[0].width, height * len(small)))
+    for row, frame in enumerate(small):
+        mosaic.paste(frame, (0, row * height))
+    palette, data = mosaic.quantize(256), io.BytesIO()
     first, *others = [frame.quantize(palette=palette, dither=0) for frame in frames]
     first.save(data, "GIF", save_all=True, append_images=others, duration=1000 // FRAMES_PER_SECOND, loop=0)
     return data.getvalue()

@@ -17,7 +17,7 @@ from operant.core import keys
 from operant.core.metrics import Health, Ratio, add, examine, well
 from operant.environments.host import Host
 from operant.errors import OperantError
-from operant.parts.component import strong
+from operant.parts.component import check_fields, strong
 from operant.parts.encoders import example
 from operant.parts.heads import restart
 
@@ -40,6 +40,7 @@ class HostDriver:
     def __init__(self, algorithm: Algorithm, environment: Host):
         self.environment, self.num_envs = environment, environment.num_envs
         self.spec = environment.spec()
+        check_fields(algorithm)
         algorithm.check(self.spec)
         self.members = [algorithm]
         self.algorithm: Any = strong(algorithm)

@@ -173,7 +173,9 @@ def _examine(faults: np.ndarray, seeds: list[int], per: int, progress: Progress)
 
 
 def _rows(carry: Any, seeds: list[int], steps: int) -> list[dict[str, Any]]:
-    totals = {name: (np.asarray(r.total).reshape(-1), np.asarray(r.count).reshape(-1)) for name, r in carry.totals.items()}
+    totals = {
+        name: (np.asarray(r.total).reshape(-1), np.asarray(r.count).reshape(-1)) for name, r in carry.totals.items()
+    }
     return [
         {"steps": steps, "seed": seed}
         | {name: (float(total[k] / count[k]) if count[k] > 0 else None) for name, (total, count) in totals.items()}

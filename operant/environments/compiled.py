@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from operant.contracts import Spec
-from operant.environments.spaces import environment_action, gymnasium_space, learner_space
+from operant.environments.spaces import environment_action, gymnasium_space, learner_space, map_leaves
 from operant.errors import OperantError
+from operant.parts.encoders import canonical_dtype
 
-# Reset states are drawn in blocks of at least this many steps, this many for each environment. An episode shorter
-# than POOL_STEPS / POOL_DEPTH steps makes the index wrap, and starts within one block repeat.
+# Reset states are drawn in blocks of at least this many steps (of one window, where windows are longer), this many
+# for each environment. Episodes that are on average shorter than the block's length / POOL_DEPTH make the index wrap,
+# and starts within one block repeat.
 POOL_STEPS = 64
 POOL_DEPTH = 8
 
@@ -116,10 +118,8 @@ class Compiled:
 
     def _observed(self, observation: Any) -> Any:
         """Observations in the dtypes that their space promises."""
-        spaces = self.observation_space
-        if isinstance(spaces, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
-            return observation
-        return jnp.asarray(observation, spaces.dtype if spaces.dtype != "int64" else jnp.int32)
+        cast = lambda space, leaf: jnp.asarray(leaf, canonical_dtype(space.dtype))  # noqa: E731
+        return map_leaves(self.observation_space, cast, observation)
 
 
 def _keeps_gymnax_step(environment: Any) -> bool:

@@ -1,22 +1,23 @@
 """The edge of host environments: a Gymnasium vector environment in SAME_STEP mode, checked as it speaks."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Dict, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from operant.contracts import Spec
 from operant.environments.compiled import Transition
-from operant.environments.spaces import environment_action, learner_space
+from operant.environments.spaces import environment_action, learner_space, map_leaves
 from operant.errors import OperantError
 from operant.parts.encoders import canonical_dtype
 
 
 class _Named(gymnasium.Wrapper):
-    """Remembers where an environment is, so that its exception can say so."""
+    """Checks what one environment says, and remembers where it is, so that errors can say so."""
 
     def __init__(self, environment: gymnasium.Env, index: int):
         super().__init__(environment)
@@ -24,27 +25,59 @@ class _Named(gymnasium.Wrapper):
 
     def reset(self, **arguments: Any) -> tuple[Any, dict]:
         self.steps = 0
-        return self.env.reset(**arguments)
+        try:
+            outcome = self.env.reset(**arguments)
+        except Exception as error:
+            raise self._raised(error, "at its reset") from error
+        if not isinstance(outcome, tuple) or len(outcome) != 2:
+            raise OperantError("reset did not return Gymnasium's two values (observation, info)")
+        self._check(outcome[0])
+        return outcome
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
         try:
             outcome = self.env.step(action)
         except Exception as error:
-            where = f"environment {self.index}, episode step {self.steps}, action {action}"
-            raise OperantError(f"the environment raised {type(error).__name__}: {error} ({where})") from error
-        if len(outcome) != 5:
+            raise self._raised(error, f"episode step {self.steps}, action {action}") from error
+        if not isinstance(outcome, tuple) or len(outcome) != 5:
+            count = len(outcome) if isinstance(outcome, tuple) else "no tuple of"
             raise OperantError(
-                f"step returned {len(outcome)} values, not Gymnasium's five "
+                f"step returned {count} values, not Gymnasium's five "
                 "(observation, reward, terminated, truncated, info): split `done` into the two ends"
             )
         self.steps += 1
-        observation = outcome[0]
-        if isinstance(observation, np.ndarray) and observation.shape != self.observation_space.shape:
-            raise OperantError(
-                f"environment {self.index} gave an observation of shape {observation.shape} at episode step "
-                f"{self.steps}, its space says {self.observation_space.shape}"
-            )
-        return outcome
+        observation, reward, *ends, info = outcome
+        self._check(observation)
+        number = np.asarray(reward)
+        if number.ndim or number.dtype.kind not in "biuf":
+            said = f"environment {self.index} gave the reward {reward!r} at episode step {self.steps}"
+            raise OperantError(f"{said}: a reward is one number")
+        if any(ends):
+            # The reset that follows may overwrite the environment's own buffer.
+            observation = copy.deepcopy(observation)
+        return observation, float(number), *ends, info
+
+    def _raised(self, error: Exception, where: str) -> OperantError:
+        said = f"the environment raised {type(error).__name__}: {first_line(error)}"
+        return OperantError(f"{said} (environment {self.index}, {where})")
+
+    def _check(self, observation: Any) -> None:
+        map_leaves(self.observation_space, self._check_leaf, observation)
+
+    def _check_leaf(self, space: gymnasium.Space, leaf: Any) -> None:
+        if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
+            return
+        array, kind = np.asarray(leaf), np.dtype(space.dtype).kind
+        # float64 for float32 is fine, a float for an integer is not; Python's integers have no dtype of their own.
+        free = not hasattr(leaf, "dtype") and array.dtype.kind in "iu" and kind in "iuf"
+        if array.shape != space.shape:
+            what, given, said = "shape", array.shape, space.shape
+        elif not free and not np.can_cast(array.dtype, space.dtype, "same_kind"):
+            what, given, said = "dtype", array.dtype, space.dtype
+        else:
+            return
+        where = f"environment {self.index} gave an observation of {what} {given} at episode step {self.steps}"
+        raise OperantError(f"{where}, its space says {said}")
 
 
 class Host:
@@ -69,7 +102,9 @@ class Host:
 
     def _check_mode(self) -> bool:
         """Make ends arrive SAME_STEP; true where this edge must reset by mask (mode DISABLED)."""
-        mode = self.vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        # The metadata come second: Gymnasium's vector environments share one dictionary among those of a class.
+        mode = getattr(self.vector.unwrapped, "autoreset_mode", None)
+        mode = mode or self.vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         mode = mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
         if mode == AutoresetMode.NEXT_STEP and type(self.vector) is SyncVectorEnv:
             # It consults the mode at each step, so that its junk steps need never be made.
@@ -106,7 +141,7 @@ class Host:
 
     def _spliced(self, observation: Any, final: Any, ended: np.ndarray) -> Any:
         """`observation` with the true final observation where the episode ended."""
-        following = _map(self.observation_space, lambda _, leaf: leaf.copy(), observation)
+        following = map_leaves(self.observation_space, lambda _, leaf: leaf.copy(), observation)
         for index in np.flatnonzero(ended):
             _assign(self.observation_space, following, final[index], index)
         return following
@@ -120,19 +155,10 @@ class Host:
                 )
             return array
 
-        return _map(self.observation_space, convert, observation)
+        return map_leaves(self.observation_space, convert, observation)
 
     def close(self) -> None:
         self.vector.close()
-
-
-def _map(space: gymnasium.Space, function: Callable, observation: Any) -> Any:
-    """Apply `function(space, leaf)` to the leaves of an observation, keeping its structure."""
-    if isinstance(space, Dict):
-        return {name: _map(part, function, observation[name]) for name, part in space.spaces.items()}
-    if isinstance(space, Tuple):
-        return tuple(_map(part, function, leaf) for part, leaf in zip(space.spaces, observation, strict=True))
-    return function(space, observation)
 
 
 def _assign(space: gymnasium.Space, batch: Any, single: Any, index: int) -> None:
@@ -152,3 +178,8 @@ def _time_limit(vector: VectorEnv) -> int | None:
     inner = getattr(vector, "envs", None)
     spec = getattr(inner[0], "spec", None) if inner else None
     return getattr(spec, "max_episode_steps", None)
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, cut to its first line."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else "no message"

@@ -1,5 +1,6 @@
 """make(): from what a user calls an environment to one of the two edges, compiled or host."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ import gymnasium
 from gymnasium.vector import VectorEnv
 
 from operant.environments.compiled import Compiled
-from operant.environments.host import Host
+from operant.environments.host import Host, first_line
 from operant.errors import OperantError, unknown
 
 BACKENDS = ("auto", "compiled", "gymnasium")
@@ -34,22 +35,55 @@ def make(
         return environment
     if isinstance(environment, str):
         return _by_name(environment, num_envs, backend, kwargs)
-    if not isinstance(environment, gymnasium.Env | VectorEnv | type) and hasattr(environment, "action_space"):
-        if callable(environment.action_space):
-            return _compiled(environment, None, name_of(environment), kwargs)
-    if backend == "compiled":
-        raise OperantError(f"{name_of(environment)} has no compiled backend: it is a Gymnasium environment")
-    if isinstance(environment, VectorEnv):
-        return Host(environment, name_of(environment))
-    if isinstance(environment, gymnasium.Env):
-        return Host([lambda: environment], name_of(environment))
+    name = name_of(environment)
+    if _is_compiled(environment):
+        if backend == "gymnasium":
+            raise OperantError(f"{name} has no gymnasium backend: it is a compiled environment")
+        return _compiled(environment, None, name, kwargs)
+    if isinstance(environment, gymnasium.Env | VectorEnv):
+        if backend == "compiled":
+            raise OperantError(f"{name} has no compiled backend: it is a Gymnasium environment")
+        return Host(environment if isinstance(environment, VectorEnv) else [lambda: environment], name)
     if callable(environment):
-        made = environment(**kwargs)
-        if isinstance(made, VectorEnv) or not isinstance(made, gymnasium.Env):
+        construct = functools.partial(_constructed, name, environment, kwargs)
+        made = construct()
+        if isinstance(made, gymnasium.Env) and backend != "compiled":
+            return _several(made, construct, num_envs, name)
+        if isinstance(made, gymnasium.Env):
+            made.close()
+        if isinstance(made, gymnasium.Env | VectorEnv) or _is_compiled(made):
             return make(made, num_envs, backend)
-        made.close()
-        return Host([functools.partial(environment, **kwargs)] * num_envs, name_of(environment))
+        raise OperantError(f"{name} made {type(made).__name__}, which is not an environment")
     raise OperantError(f"{environment!r} is not an environment: give an id, a class, a factory or an instance")
+
+
+def _is_compiled(environment: Any) -> bool:
+    """Whether this is an instance with gymnax's methods, whose spaces are methods too."""
+    return not isinstance(environment, type) and callable(getattr(environment, "action_space", None))
+
+
+def _constructed(name: str, construct: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+    try:
+        return construct(**kwargs)
+    except OperantError:
+        raise
+    except Exception as error:
+        raise OperantError(f"{name} could not be made: {type(error).__name__}: {first_line(error)}") from error
+
+
+def _several(first: gymnasium.Env, construct: Callable[[], gymnasium.Env], num_envs: int, name: str) -> Host:
+    """`num_envs` environments, of which the first was already made."""
+    made = [first]
+    try:
+        while len(made) < num_envs:
+            made.append(construct())
+            if made[-1] is first:
+                raise OperantError(f"{name} gave the same environment twice: a factory makes a new one at each call")
+        return Host([lambda one=one: one for one in made], name)
+    except Exception:
+        for one in made:
+            one.close()
+        raise
 
 
 def name_of(environment: EnvironmentLike) -> str:
@@ -81,30 +115,33 @@ def _by_name(name: str, num_envs: int, backend: str, kwargs: dict[str, Any]) -> 
         import gymnax
 
         environment, params = gymnax.make(name)
-        fits = all(hasattr(params, field) for field in kwargs)
-        if fits or backend == "compiled":
+        if set(kwargs) <= set(_names(params)) or backend == "compiled":
             return _compiled(environment, params, name, kwargs)
+    if backend == "compiled" and name in gymnasium.registry:
+        raise OperantError(f"{name} has no compiled backend: it is a Gymnasium environment")
     if backend == "compiled":
         raise unknown("compiled environment", name, compiled_names())
-    module, _, plain = name.rpartition(":")
-    if not module and name not in gymnasium.registry:
+    if ":" not in name and name not in gymnasium.registry:
+        if name in compiled_names():
+            raise OperantError(f"{name} has no gymnasium backend: it is a compiled environment")
         raise unknown("environment", name, {*compiled_names(), *gymnasium_names()})
-    try:
-        gymnasium.make(name, **kwargs).close()
-    except Exception as error:
-        raise OperantError(f"{plain} could not be made: {type(error).__name__}: {_first_line(error)}") from error
-    return Host([functools.partial(gymnasium.make, name, **kwargs)] * num_envs, name)
+    by_id = functools.partial(gymnasium.make, name)
+    construct = functools.partial(_constructed, name.rpartition(":")[2], by_id, kwargs)
+    return _several(construct(), construct, num_envs, name)
 
 
 def _compiled(environment: Any, params: Any, name: str, kwargs: dict[str, Any]) -> Compiled:
     params = params if params is not None else getattr(environment, "default_params", None)
-    for field, value in kwargs.items():
-        if not hasattr(params, field):
-            known = vars(params) if hasattr(params, "__dict__") else []
-            raise unknown(f"parameter of {name}", field, known)
-        params = params.replace(**{field: value})
+    for field in kwargs:
+        if field not in _names(params):
+            raise unknown(f"parameter of {name}", field, _names(params))
+    if kwargs:
+        params = params._replace(**kwargs) if isinstance(params, tuple) else dataclasses.replace(params, **kwargs)
     return Compiled(environment, params, name)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+def _names(params: Any) -> list[str]:
+    """The fields of a compiled environment's parameters: a dataclass, a NamedTuple, or nothing."""
+    if dataclasses.is_dataclass(params):
+        return [field.name for field in dataclasses.fields(params)]
+    return list(getattr(params, "_fields", ()))

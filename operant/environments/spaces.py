@@ -1,5 +1,6 @@
 """Spaces at the edge: gymnax's become Gymnasium's, and actions in the learner's units become the environment's."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -46,15 +47,16 @@ def learner_space(space: gymnasium.Space) -> gymnasium.Space:
 def environment_action(space: gymnasium.Space, action: Any, xp: Any = np) -> Any:
     """A learner's action `[..., *shape]` in the units of the environment's own `space`.
 
-    Bounded Box actions are clipped to [-1, 1] and stretched over the bounds; discrete ones are shifted to their
-    start. `xp` is the array module of `action` (NumPy or jax.numpy).
+    Bounded Box actions are clipped to [-1, 1] and stretched over the bounds, others are clipped to the bounds they
+    have; discrete ones are shifted to their start. `xp` is the array module of `action` (NumPy or jax.numpy).
     """
     if isinstance(space, Box):
-        if not _is_bounded(space):
-            return action
-        low, high = (np.broadcast_to(bound, action.shape) for bound in (space.low, space.high))
-        unit = xp.clip(action, -1.0, 1.0)
-        return (low + (unit + 1.0) * 0.5 * (high - low)).astype(canonical_dtype(space.dtype))
+        dtype = space.dtype if xp is np else canonical_dtype(space.dtype)
+        low, high = (np.broadcast_to(bound, action.shape).astype(dtype) for bound in (space.low, space.high))
+        if _is_bounded(space):
+            action = low + (xp.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
+        # The sum may round past a bound.
+        return xp.clip(action.astype(dtype), low, high)
     start = np.broadcast_to(np.asarray(space.start, np.int32), action.shape)
     return action + start if start.any() else action
 
@@ -62,14 +64,16 @@ def environment_action(space: gymnasium.Space, action: Any, xp: Any = np) -> Any
 def space_to_json(space: gymnasium.Space) -> dict[str, Any]:
     """A space in plain JSON, for a run's description; infinite bounds are written as null."""
     if isinstance(space, Box):
-        low, high = ([None if not np.isfinite(x) else x.item() for x in bound.ravel()] for bound in (space.low, space.high))
+        ends = (space.low.ravel(), space.high.ravel())
+        low, high = ([x.item() if np.isfinite(x) else None for x in bound] for bound in ends)
         return {"box": {"low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}}
     if isinstance(space, Discrete):
-        return {"discrete": {"n": int(space.n), "start": int(space.start)}}
+        return {"discrete": {"n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}}
     if isinstance(space, MultiDiscrete):
-        return {"multi_discrete": {"nvec": space.nvec.tolist(), "start": space.start.tolist()}}
+        sizes = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        return {"multi_discrete": {**sizes, "dtype": str(space.dtype)}}
     if isinstance(space, MultiBinary):
-        return {"multi_binary": {"n": list(space.shape)}}
+        return {"multi_binary": {"n": space.n if isinstance(space.n, int) else list(space.shape)}}
     if isinstance(space, Dict):
         return {"dict": {name: space_to_json(part) for name, part in space.spaces.items()}}
     if isinstance(space, Tuple):
@@ -92,11 +96,12 @@ def space_from_json(told: Any) -> gymnasium.Space:
             )
             return Box(low, high, dtype=dtype.type)
         if kind == "discrete":
-            return Discrete(int(value["n"]), start=int(value["start"]))
+            return Discrete(int(value["n"]), start=int(value["start"]), dtype=_integer_dtype(value))
         if kind == "multi_discrete":
-            return MultiDiscrete(np.array(value["nvec"], np.int64), start=np.array(value["start"], np.int64))
+            sizes, starts = (np.array(value[name], np.int64) for name in ("nvec", "start"))
+            return MultiDiscrete(sizes, _integer_dtype(value), start=starts)
         if kind == "multi_binary":
-            return MultiBinary([int(n) for n in value["n"]])
+            return MultiBinary(value["n"] if isinstance(value["n"], int) else [int(n) for n in value["n"]])
         if kind == "dict":
             return Dict({str(name): space_from_json(part) for name, part in value.items()})
         if kind == "tuple":
@@ -104,3 +109,27 @@ def space_from_json(told: Any) -> gymnasium.Space:
         raise ValueError(f"unknown kind {kind!r}")
     except (AssertionError, AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as error:
         raise OperantError(f"a stored space cannot be read: {str(error)[:80]}") from error
+
+
+def _integer_dtype(value: dict[str, Any]) -> Any:
+    dtype = np.dtype(str(value.get("dtype", "int64")))
+    if dtype.kind not in "iu":
+        raise ValueError(f"dtype {dtype}")
+    return dtype.type
+
+
+def map_leaves(space: gymnasium.Space, function: Callable[[gymnasium.Space, Any], Any], observation: Any) -> Any:
+    """Apply `function(space, leaf)` to the leaves of an observation, keeping its structure.
+
+    Raises `OperantError` where the structure is not the space's.
+    """
+    if isinstance(space, Dict):
+        if not hasattr(observation, "keys") or set(observation.keys()) != set(space.spaces):
+            given = sorted(map(str, observation.keys())) if hasattr(observation, "keys") else type(observation).__name__
+            raise OperantError(f"an observation has the parts {given}, its space says {sorted(space.spaces)}")
+        return {name: map_leaves(part, function, observation[name]) for name, part in space.spaces.items()}
+    if isinstance(space, Tuple):
+        if not isinstance(observation, tuple | list) or len(observation) != len(space.spaces):
+            raise OperantError(f"an observation is not a tuple of {len(space.spaces)} parts, as its space says")
+        return tuple(map_leaves(part, function, leaf) for part, leaf in zip(space.spaces, observation, strict=True))
+    return function(space, observation)

@@ -5,8 +5,8 @@ from scipy import sparse
 from scipy.optimize import linprog
 from scipy.sparse.linalg import bicgstab, gmres
 
-from operant.finite.bounds import contracts
-from operant.finite.iteration import improved
+from operant.finite.bounds import contracts, rounding
+from operant.finite.iteration import evaluate, improved
 from operant.finite.solution import Solution
 from operant.finite.task import Problem, Task, prepare
 from operant.finite.validation import MDPError
@@ -17,7 +17,8 @@ def linear_programming(
 ) -> Solution:
     """Least v with v >= r + γ P v for every action (Puterman 1994, section 6.9), by HiGHS.
 
-    HiGHS is exact to about 1e-10; a few backups after it close the certificate.
+    HiGHS is exact to about 1e-10; a few backups after it close the certificate. It drops coefficients below 1e-9, so
+    discounts nearer to one than that are beyond it; raises `MDPError` where it fails.
     """
     task = prepare(mdp, discount, tolerance, max_iterations)
     model = task.model.collapsed
@@ -36,14 +37,16 @@ def linear_programming(
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     if not result.success:
-        raise MDPError(f"HiGHS found no solution: {result.message}")
+        raise MDPError(
+            f"HiGHS cannot solve this at discount {task.discount} ({result.message}); use policy_iteration"
+        )
     return task.finish(task.settle(np.where(model.terminal, 0.0, result.x), 0), int(result.nit), "linear_programming")
 
 
 def krylov_policy_iteration(
     mdp: Problem, discount: float | None = None, tolerance: float = 1e-9, *, max_iterations: int = 10**4
 ) -> Solution:
-    """Inexact policy iteration: each policy is evaluated by BiCGStab, or GMRES where that breaks down.
+    """Inexact policy iteration: each policy is evaluated by BiCGStab, GMRES where that breaks down, or LU where both stall.
 
     Evaluation is carried only a hundred times further than the present Bellman error (Gargiani et al. 2024), so early
     policies cost little; near discount one it needs far fewer products than sweeps.
@@ -82,5 +85,6 @@ def _evaluate(task: Task, policy: np.ndarray, values: np.ndarray, exact: bool) -
         if np.isfinite(found).all() and residual(found) < residual(best):
             best = found
         if np.linalg.norm(rewards - system @ best) <= goal:
-            break
-    return best
+            return best
+    stalled = residual(best) > max(0.5 * residual(values), 4.0 * rounding(task.model, best, task.discount))
+    return evaluate(task.model, policy, task.discount) if stalled else best

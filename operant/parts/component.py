@@ -12,15 +12,20 @@ The rule, read off the annotation once, when the class is made:
 """
 
 import dataclasses
+import math
+import numbers
 import types
 import typing
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from operant.errors import OperantError
 
 T = TypeVar("T")
-_COMPONENTS: set[type] = set()
+_COMPONENTS: dict[type, dict[str, Any]] = {}  # of each, the dtype of its data fields
 
 
 def data(default: int) -> Any:
@@ -45,11 +50,13 @@ def _is_data(annotation: Any) -> bool:
 def component(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass and a pytree, split into data and structure by the rule above."""
     cls = dataclasses.dataclass(frozen=True)(cls)
-    _COMPONENTS.add(cls)
+    _COMPONENTS[cls] = {}
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = [field for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
     leaves = [f.name for f in fields if f.metadata.get("data") or _is_data(hints[f.name])]
     rest = [f.name for f in fields if f.name not in leaves]
+    marked = {f.name for f in fields if f.metadata.get("data")}
+    _COMPONENTS[cls] = {name: jnp.int32 if name in marked else jnp.float32 for name in leaves}
 
     def flatten_with_keys(self: T):
         children = [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in leaves]
@@ -70,11 +77,55 @@ def component(cls: type[T]) -> type[T]:
 
 
 def strong(tree: T) -> T:
-    """`tree` with every data leaf a strongly typed float32 (or int32) array, as the drivers pass it to JAX."""
+    """`tree`, a component, with its data strongly typed arrays, as the drivers pass it to JAX.
 
-    def convert(leaf: Any) -> jax.Array:
-        array = jnp.asarray(leaf)
-        kind = jnp.int32 if jnp.issubdtype(array.dtype, jnp.integer) else jnp.float32
-        return jnp.asarray(array, dtype=kind)
+    The dtype is the field's, not the value's: float32 even where a float is written `1`, int32 where it is `data`.
+    """
+    fields = _COMPONENTS[type(tree)]
+    typed = object.__new__(type(tree))
+    for field in (field for field in dataclasses.fields(tree) if field.init):  # type: ignore[arg-type]
+        value = getattr(tree, field.name)
+        if is_component(value):
+            value = strong(value)
+        elif field.name in fields:
+            value = jax.tree.map(lambda leaf, kind=fields[field.name]: jnp.asarray(leaf, kind), value)
+        object.__setattr__(typed, field.name, value)
+    return typed
 
-    return jax.tree.map(convert, tree)
+
+def check_fields(value: Any) -> None:
+    """Raise `OperantError`, naming the field, where a field of a component is not of the type it is declared as.
+
+    Numbers must be finite; whole numbers are not rounded from fractions; truth values are not numbers.
+    """
+    hints = typing.get_type_hints(type(value), include_extras=True)
+    for field in dataclasses.fields(value):
+        given, hint = getattr(value, field.name), hints[field.name]
+        if is_component(given):
+            check_fields(given)
+        elif _is_data(hint) or hint in (int, bool, str):
+            _check_plain(type(value).__name__, field.name, given, hint)
+
+
+def _check_plain(owner: str, name: str, given: Any, hint: Any) -> None:
+    choices = typing.get_args(hint) or (hint,)
+    if given is None and type(None) in choices:
+        return
+    if hint in (bool, str):
+        good, wanted = isinstance(given, hint), "true or false" if hint is bool else "text"
+    elif hint is int:
+        good, wanted = isinstance(given, numbers.Integral) and not isinstance(given, bool), "a whole number"
+    else:
+        number = isinstance(given, numbers.Real | jax.Array | np.ndarray) and not isinstance(given, bool)
+        good, wanted = number and bool(np.isfinite(np.asarray(given)).all()), "a finite number"
+    if not good:
+        raise OperantError(f"{owner}'s {name} must be {wanted}, not {given!r}")
+
+
+def check_range(value: Any, low: float, high: float, *names: str) -> None:
+    """Raise `OperantError` where one of the plain numbers called `names` is outside [low, high]; None passes."""
+    for name in names:
+        given = getattr(value, name)
+        if isinstance(given, numbers.Real) and not low <= given <= high:
+            bounds = f"between {low:g} and {high:g}" if math.isfinite(high) else f"at least {low:g}"
+            raise OperantError(f"{type(value).__name__}'s {name} must be {bounds}, not {given!r}")

@@ -1,6 +1,9 @@
 """Algorithms and their parts as plain JSON and back. Only known names are built: nothing in a file is imported."""
 
+import collections.abc
 import dataclasses
+import math
+import types
 import typing
 from typing import Any
 
@@ -28,7 +31,7 @@ def describe(value: Any) -> Any:
         return np.asarray(value).item()
     if isinstance(value, tuple | list):
         return [describe(item) for item in value]
-    if dataclasses.is_dataclass(value) and type(value).__name__ in PARTS:
+    if PARTS.get(type(value).__name__) is type(value):
         return {"type": type(value).__name__, **fields_of(value)}
     named = value if hasattr(value, "__qualname__") else type(value)
     return {"external": f"{named.__module__}.{named.__qualname__}"}
@@ -39,19 +42,33 @@ def fields_of(value: Any) -> dict[str, Any]:
     return {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
 
 
-def build(cls: type, fields: dict[str, Any], where: str) -> Any:
+def build(cls: type, fields: Any, where: str) -> Any:
     """An object of `cls` from its described fields; fields left out keep their defaults.
 
-    Raises `CheckpointError`, naming `where`, for an unknown field or part, and for an external one, which only the
-    caller can supply.
+    Raises `OperantError`, naming `where`, for anything that does not fit: an unknown field or part, a value of
+    another type than the field's, and an external part, which only the caller can supply.
     """
+    try:
+        return _build(cls, fields, where)
+    except RecursionError as error:
+        raise CheckpointError(f"{where}: nested too deeply") from error
+
+
+def _build(cls: type, fields: Any, where: str) -> Any:
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{where}: the fields of {cls.__name__} are not an object")
     known = {field.name: field for field in dataclasses.fields(cls) if field.init}
-    values = {}
+    hints, values = typing.get_type_hints(cls), {}
     for name, described in fields.items():
         if name not in known:
-            raise CheckpointError(f"{where}: {cls.__name__} has no field {name!r}")
+            raise CheckpointError(f"{where}: {cls.__name__} has no field {str(name)[:40]!r}")
         values[name] = _undescribe(described, f"{where}: {name}")
-        _fits(values[name], known[name], typing.get_type_hints(cls)[name], f"{where}: {name}")
+        if not _fits(values[name], hints[name]):
+            shown, wanted = str(values[name])[:40], getattr(hints[name], "__name__", str(hints[name]))
+            raise CheckpointError(f"{where}: {name}: {shown!r} is not of type {wanted}")
+    missing = [name for name, field in known.items() if name not in values and field.default is dataclasses.MISSING]
+    if missing:
+        raise CheckpointError(f"{where}: {cls.__name__} lacks its field {missing[0]!r}")
     return cls(**values)
 
 
@@ -61,21 +78,28 @@ def _undescribe(described: Any, where: str) -> Any:
     if not isinstance(described, dict):
         return described
     if "external" in described:
-        raise CheckpointError(f"{where} is your own {described['external']}: pass the algorithm object when loading")
+        name = str(described["external"])[:80]
+        raise CheckpointError(f"{where} is your own {name}: pass the algorithm object when loading")
     part = PARTS.get(described["type"]) if isinstance(described.get("type"), str) else None
     if part is None:
         raise CheckpointError(f"{where}: unknown part {str(described.get('type'))[:40]!r}")
-    return build(part, {name: value for name, value in described.items() if name != "type"}, where)
+    return _build(part, {name: value for name, value in described.items() if name != "type"}, where)
 
 
-def _fits(value: Any, field: Any, hint: Any, where: str) -> None:
-    """Refuse a value whose plain type is not the default's, for the types that JSON can confuse."""
-    if dataclasses.is_dataclass(value) or field.default is dataclasses.MISSING:
-        return
-    wanted: tuple[type, ...] = {
-        bool: (bool,), int: (int,), float: (float, int), str: (str,), tuple: (tuple,), type(None): (float, int, type(None))
-    }.get(type(field.default), (float, int))
-    optional = value is None and type(None) in typing.get_args(hint)
-    number_for_flag = isinstance(value, bool) and bool not in wanted
-    if not optional and (not isinstance(value, wanted) or number_for_flag):
-        raise CheckpointError(f"{where}: {value!r} is not of type {wanted[0].__name__}")
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether `value` may stand in a field annotated `hint`. JSON's true is no number here, and NaN is none either."""
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, choice) for choice in choices)
+    if origin is typing.Annotated:
+        return _fits(value, choices[0])
+    if origin is typing.Literal:
+        return any(type(value) is type(choice) and value == choice for choice in choices)
+    if origin is tuple:
+        each = [choices[0]] * len(value) if isinstance(value, tuple) and choices[1:] == (...,) else choices
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_fits, value, each))
+    if origin is collections.abc.Callable:
+        return callable(value)
+    if hint is float:
+        return (type(value) is float and not math.isnan(value)) or (type(value) is int and abs(value) < 2**1023)
+    return type(value) is hint if hint in (bool, int, str) else isinstance(value, hint)

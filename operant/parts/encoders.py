@@ -44,7 +44,10 @@ def encode(space: gymnasium.Space, observation: Any) -> Array:
     if isinstance(space, Discrete):
         return jax.nn.one_hot(jnp.asarray(observation) - space.start, int(space.n))
     if isinstance(space, MultiDiscrete):
-        parts = [jax.nn.one_hot(observation[..., i], int(n)) for i, n in enumerate(space.nvec)]
+        numbers = jnp.asarray(observation)
+        numbers = numbers.reshape(*numbers.shape[: numbers.ndim - space.nvec.ndim], -1)
+        sizes, starts = space.nvec.ravel(), space.start.ravel()
+        parts = [jax.nn.one_hot(numbers[..., i] - starts[i], int(n)) for i, n in enumerate(sizes)]
         return jnp.concatenate(parts, axis=-1)
     if isinstance(space, MultiBinary):
         features = jnp.asarray(observation).astype(jnp.float32)

@@ -110,10 +110,12 @@ def _build(
         raise OperantError(f"a convolutional network needs image observations [H, W, C], not features of shape {shape}")
     convs = []
     for channels, kernel, stride in convolutions:
+        if channels < 1:
+            raise OperantError(f"a convolution needs at least one channel, not {channels}")
+        if min(shape[:2]) < kernel:
+            raise OperantError("the image is too small for this convolutional network")
         convs.append(Convolution(next(keys), shape[2], channels, kernel, stride, gain))
         shape = (*((side - kernel) // stride + 1 for side in shape[:2]), channels)
-        if min(shape) < 1:
-            raise OperantError("the image is too small for this convolutional network")
     size, layers = math.prod(shape), []
     for width in hidden:
         layers.append(Linear(next(keys), size, width, gain))
@@ -189,6 +191,8 @@ class GRU:
     activation: str = "tanh"
 
     def __call__(self, key: Array, shape: tuple[int, ...]) -> Recurrent:
+        if self.size < 1:
+            raise OperantError(f"a recurrent unit needs a size of at least 1, not {self.size}")
         key_body, key_cell = jax.random.split(key)
         body = MLP(self.hidden, self.activation)(key_body, shape)
         width = self.hidden[-1] if self.hidden else math.prod(shape)

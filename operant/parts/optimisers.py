@@ -1,13 +1,14 @@
 """Optimisers as recipes over optax: hashable structure, while the learning rate and the norm bound stay data."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import optax
 from jax import Array
 
 
+@runtime_checkable
 class Optimiser(Protocol):
     """A recipe for a gradient transformation, without its learning rate."""
 

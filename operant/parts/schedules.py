@@ -1,13 +1,22 @@
 """Schedules: values that depend on the progress of training, in [0, 1]. A `Scalar` is a number or a schedule."""
 
+import math
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 from jax import Array
 
 from operant.errors import OperantError
 from operant.parts.component import component
+
+
+def _require_positive(schedule: Any, *names: str) -> None:
+    """Raise `OperantError` where a field is a number that is not positive; while tracing there is no number."""
+    for name in names:
+        value = getattr(schedule, name)
+        if isinstance(value, float | int) and not value > 0:
+            raise OperantError(f"{type(schedule).__name__.lower()}: {name} must be positive, not {value}")
 
 
 @component
@@ -17,6 +26,9 @@ class Linear:
     start: float
     end: float = 0.0
     over: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "over")
 
     def at(self, progress: Array | float) -> Array:
         return self.start + (self.end - self.start) * jnp.clip(progress / self.over, 0.0, 1.0)
@@ -30,6 +42,9 @@ class Cosine:
     end: float = 0.0
     over: float = 1.0
 
+    def __post_init__(self) -> None:
+        _require_positive(self, "over")
+
     def at(self, progress: Array | float) -> Array:
         share = jnp.clip(progress / self.over, 0.0, 1.0)
         return self.end + (self.start - self.end) * 0.5 * (1.0 + jnp.cos(jnp.pi * share))
@@ -42,6 +57,9 @@ class Exponential:
     start: float
     end: float
     over: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "start", "end", "over")
 
     def at(self, progress: Array | float) -> Array:
         return self.start * (self.end / self.start) ** jnp.clip(progress / self.over, 0.0, 1.0)
@@ -60,7 +78,7 @@ def at(scalar: Scalar | Array, progress: Array | float) -> Array:
 def parse_scalar(text: str) -> Scalar:
     """Read `1e-3`, `linear(1e-3,0)`, `cosine(1,0.1,over=0.5)`. Raises `OperantError` on anything else."""
     try:
-        return float(text)
+        return _number(text)
     except ValueError:
         pass
     match = re.fullmatch(r"\s*(linear|cosine|exponential)\s*\(([^()]*)\)\s*", text)
@@ -70,9 +88,9 @@ def parse_scalar(text: str) -> Scalar:
             name, equals, value = part.rpartition("=")
             try:
                 if equals:
-                    named[name.strip()] = float(value)
+                    named[name.strip()] = _number(value)
                 else:
-                    positional.append(float(value))
+                    positional.append(_number(value))
             except ValueError:
                 break
         else:
@@ -81,6 +99,13 @@ def parse_scalar(text: str) -> Scalar:
             except TypeError:
                 pass
     raise OperantError(f"{text!r} is not a number or a schedule such as linear(1e-3,0) or linear(1,0.05,over=0.5)")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isnan(number):
+        raise ValueError("not a number")
+    return number
 
 
 def format_scalar(scalar: Scalar) -> str:

@@ -29,7 +29,6 @@ class Counter(gymnasium.Env):
     """Draws its step number as brightness, 1000 pixels wide; ends after `length` steps."""
 
     observation_space, action_space = Box(-1, 1, (4,)), Discrete(2)
-    metadata = {"render_modes": ["rgb_array"]}
 
     def __init__(self, length=400, render_mode=None, broken=False):
         self.length, self.render_mode, self.broken, self.t = length, render_mode, broken, 0
@@ -61,7 +60,7 @@ def test_a_long_episode_is_thinned_evenly_and_scaled(tmp_path):
         assert picture.width <= WIDTH and picture.size == (250, 125)
         assert FRAMES // 2 <= picture.n_frames <= FRAMES
     shown = np.diff(brightness(path))
-    assert shown.min() >= 0 and shown.max() <= 8  # 255 / (400 / 4) = 2.6 a frame, and a palette of 64
+    assert shown.min() >= 0 and shown.max() <= 8  # 255 / 101 = 2.5 a frame, rounded by a palette
 
 
 def test_every_step_of_a_short_episode_is_shown(tmp_path):
@@ -75,7 +74,8 @@ def test_the_twin_of_a_compiled_environment_draws_it(tmp_path):
     assert record(agent, tmp_path / "episode.gif") is None
     assert 8 <= agent.calls <= 11  # always left, the pole falls after some nine steps
     with Image.open(tmp_path / "episode.gif") as picture:
-        assert picture.size == (300, 200) and picture.n_frames == agent.calls + 1
+        assert picture.size == (300, 200)
+        assert 6 <= picture.n_frames <= agent.calls + 1  # equal pictures become one that lasts longer
 
 
 def test_changed_parameters_have_no_twin(tmp_path):

@@ -61,7 +61,6 @@ def returns(env: gymnasium.Env, act, episodes: int, discount: float = 1.0) -> np
 
 CASES = {
     "FrozenLake-v1": ({}, 1500),
-    "FrozenLake8x8-v1": ({}, 300),
     "Taxi-v4": ({"is_rainy": True}, 1000),
     "CliffWalking-v1": ({"is_slippery": True}, 300),
 }

@@ -91,13 +91,13 @@ def changed(place, value, array=P):
 
 
 BAD = {
-    "sum": (lambda: finite.MDP.from_arrays(changed((1, 0, 0), 0.3), R), "state 1, action 0: probabilities sum to 1.1"),
+    "sum": (lambda: finite.MDP.from_arrays(changed((1, 0, 0), 0.3), R, terminal=[2]), "state 1, action 0: probabilities sum to 1.1"),
     "float32": (
         lambda: finite.MDP.from_arrays(np.full((3, 1, 3), 1 / 3, np.float32), np.zeros((3, 1))),
         r"state 0, action 0: probabilities sum to 1\.0000000",
     ),
     "negative": (
-        lambda: finite.MDP.from_arrays(changed((0, 0), [-0.5, 1.5, 0]), R),
+        lambda: finite.MDP.from_arrays(changed((0, 0), [-0.5, 1.5, 0]), R, terminal=[2]),
         r"state 0, action 0: probability -0\.5",
     ),
     "nan chance": (lambda: finite.MDP.from_arrays(changed((0, 1, 2), np.nan), R, terminal=[2]), "state 0, action 1: prob"),

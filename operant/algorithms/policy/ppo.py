@@ -80,12 +80,14 @@ class PPO:
     def check(self, spec: Spec) -> None:
         num_outputs(spec.action_space)
         if unknown := set(self.normalise) - {"observations", "rewards"}:
-            raise OperantError(f"cannot normalise {', '.join(unknown)}: known are observations, rewards")
+            raise OperantError(f"cannot normalise {', '.join(sorted(unknown))}: known are observations, rewards")
         memory = Network(self.network, jax.random.key(0), features_shape(spec.observation_space), 1, 1.0).recurrent
         columns = spec.num_envs * (1 if memory else self.num_steps)
         if columns % self.num_minibatches:
             what = "environments (the network has memory)" if memory else "steps x environments"
             raise OperantError(f"{columns} {what} cannot be cut into {self.num_minibatches} equal minibatches")
+        if spec.num_envs * self.num_steps == self.num_minibatches:
+            raise OperantError("advantages are normalised in each minibatch: one of a single step has none left")
 
     def window(self) -> Steps:
         return Steps(self.num_steps)
@@ -123,7 +125,9 @@ class PPO:
         values, next_values = values[..., 0], state.critic.after(after, following)[..., 0]
         scale, rewards = state.scale, steps.reward
         if "rewards" in self.normalise:
-            scale, rewards = update_and_scale(scale, rewards, steps.last, self.discount)
+            running = scale.returns[window.slots]
+            continued, rewards = update_and_scale(scale._replace(returns=running), rewards, steps.last, self.discount)
+            scale = continued._replace(returns=scale.returns.at[window.slots].set(continued.returns))
         advantages = gae(rewards, values, next_values, steps.continues, steps.last, self.discount, self.gae_lambda)
         targets = advantages + values
         # 3. epochs of shuffled minibatches

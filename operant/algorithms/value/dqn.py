@@ -5,7 +5,7 @@ estimator after van Hasselt et al. 2016, equation 4.
 
     for each iteration:
     1.    act epsilon-greedily for T steps in each environment and put the transitions into the replay
-    2.    once `warmup` environment steps have passed, `num_updates` times:
+    2.    once more than `warmup` environment steps have passed, `num_updates` times:
     3.        draw a minibatch (s, a, r, s') uniformly from the replay
     4.        y = r + discount max_a' Q_target(s', a'),  or r alone where s' is terminal
               (double: Q_target of the action that the online network prefers)
@@ -93,7 +93,9 @@ class DQN:
         zero = jnp.float32(0.0)
         row = Transition(observation, jnp.int32(0), zero, zero, observation)
         replay = self.replay.init(row, block=self.num_steps * spec.num_envs)
-        return State(network, network, self.optimiser.transform().init(network), replay)
+        # Equal, but in buffers of its own: the state is donated.
+        target = jax.tree.map(jnp.copy, network)
+        return State(network, target, self.optimiser.transform().init(network), replay)
 
     def start(self, policy: Network, key: Array, spec: Spec) -> tuple[()]:
         return ()
@@ -113,7 +115,7 @@ class DQN:
         replay = self.replay.push(state.replay, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows))
         # 2. - 5. on the clock, so that it is a branch and not a mask
         per_window = steps.reward.size
-        passed = (context.clock.iteration + 1) * per_window
+        windows = context.clock.iteration + 1  # counted in these, for environment steps would outgrow int32
         learner = state.policy, state.optimiser
 
         def train() -> tuple[tuple, dict[str, Ratio]]:
@@ -125,9 +127,9 @@ class DQN:
             nothing = Ratio(jnp.float32(0.0), jnp.float32(0.0))
             return learner, dict.fromkeys(("loss", "value", "gradient_norm"), nothing)
 
-        (network, optimiser), metrics = jax.lax.cond(passed > self.warmup, train, wait)
-        # 6. the target
-        crossed = passed // self.target_every > (passed - per_window) // self.target_every
+        (network, optimiser), metrics = jax.lax.cond(windows > self.warmup // per_window, train, wait)
+        # 6. the target, where a multiple of `target_every` was reached within this window
+        crossed = windows % self.target_every * per_window % self.target_every < per_window
         target = jax.lax.cond(crossed, lambda: network, lambda: state.target)
         return State(network, target, optimiser, replay), metrics
 

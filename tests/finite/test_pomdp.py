@@ -1,0 +1,80 @@
+"""Partially observable problems: the tiger, and random ones against a search of all futures."""
+
+import numpy as np
+import pytest
+
+from operant import finite
+from operant.finite.pomdp import qmdp, solve_pomdp
+
+
+def tiger() -> finite.POMDP:
+    """Kaelbling, Littman & Cassandra 1998, section 5: listen, open left, open right; the tiger is left or right."""
+    transitions = np.full((2, 3, 2), 0.5)
+    transitions[:, 0] = np.eye(2)
+    rewards = np.array([[-1.0, -100.0, 10.0], [-1.0, 10.0, -100.0]])
+    heard = np.full((3, 2, 2), 0.5)
+    heard[0] = [[0.85, 0.15], [0.15, 0.85]]
+    return finite.POMDP(finite.MDP.from_arrays(transitions, rewards, discount=0.95), heard)
+
+
+def search(pomdp: finite.POMDP, weight: np.ndarray, steps: int, discount: float) -> float:
+    """The best return of `steps` steps from an unnormalised belief, by trying everything."""
+    if steps == 0:
+        return 0.0
+    rewards = pomdp.mdp.collapsed.backup(np.zeros(len(weight)), 0.0)
+    return max(
+        weight @ rewards[:, action]
+        + discount * sum(search(pomdp, weight @ kernel, steps - 1, discount) for kernel in pomdp.joint[action])
+        for action in range(pomdp.mdp.num_actions)
+    )
+
+
+def test_tiger():
+    pomdp, belief = tiger(), np.array([0.5, 0.5])
+    solution = solve_pomdp(pomdp, tolerance=1e-3)
+    assert solution.value(belief) == pytest.approx(19.3714, abs=solution.error + 5e-5)
+    assert solution.error <= 2e-3
+    assert solution.action(belief) == 0 and solution.action(np.array([0.99, 0.01])) == 2
+    upper = (belief @ qmdp(pomdp)).max()
+    assert upper > solution.value(belief) + solution.error
+
+
+def test_belief_update():
+    pomdp = tiger()
+    belief = pomdp.update(np.array([0.5, 0.5]), 0, 0)
+    np.testing.assert_allclose(belief, [0.85, 0.15], atol=1e-15)
+    belief = pomdp.update(belief, 0, 0)
+    np.testing.assert_allclose(belief, np.array([0.85**2, 0.15**2]) / (0.85**2 + 0.15**2), atol=1e-15)
+    np.testing.assert_allclose(pomdp.update(belief, 1, 1), [0.5, 0.5], atol=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_finite_horizons_against_exhaustive_search(seed):
+    rng = np.random.default_rng(seed)
+    terminal = [2] if seed % 2 else None
+    mdp = finite.MDP.from_arrays(rng.dirichlet(np.ones(3), (3, 2)), rng.normal(size=(3, 2)), terminal=terminal)
+    pomdp = finite.POMDP(mdp, rng.dirichlet(np.ones(2), (2, 3)))
+    for horizon in (1, 2, 4):
+        solution = solve_pomdp(pomdp, 0.9, horizon=horizon)
+        for belief in rng.dirichlet(np.ones(3), 5):
+            assert solution.value(belief) == pytest.approx(search(pomdp, belief, horizon, 0.9), abs=1e-9)
+
+
+def test_seeing_everything_is_the_mdp():
+    rng = np.random.default_rng(7)
+    mdp = finite.MDP.from_arrays(rng.dirichlet(np.ones(3), (3, 2)), rng.normal(size=(3, 2)))
+    pomdp = finite.POMDP(mdp, np.broadcast_to(np.eye(3), (2, 3, 3)))
+    solution, exact = solve_pomdp(pomdp, 0.5, 1e-6), finite.value_iteration(mdp, 0.5).values
+    for state in range(3):
+        assert solution.value(np.eye(3)[state]) == pytest.approx(exact[state], abs=solution.error + 1e-9)
+
+
+def test_what_cannot_be_is_refused():
+    pomdp = tiger()
+    with pytest.raises(ValueError, match="state 1, action 0: observation probabilities"):
+        finite.POMDP(pomdp.mdp, np.where(np.arange(6).reshape(3, 2, 1) == 1, 0.6, 0.5) * np.ones(2))
+    with pytest.raises(finite.MDPError, match="discount 1 needs a horizon"):
+        solve_pomdp(pomdp, 1.0)
+    blind = finite.POMDP(pomdp.mdp, np.broadcast_to([1.0, 0.0], (3, 2, 2)))
+    with pytest.raises(finite.MDPError, match="observation 1 has probability zero"):
+        blind.update(np.array([0.5, 0.5]), 0, 1)
