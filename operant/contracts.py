@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import gymnasium
-from jax import Array
 
 PyTree: TypeAlias = Any
+Array: TypeAlias = Any  # JAX's inside compiled programs, NumPy's on the host
 
 
 class Step(NamedTuple):
@@ -112,20 +112,25 @@ class Algorithm(Protocol):
 
     def window(self) -> Steps | Episodes:
         """Which windows `learn` wants."""
+        ...
 
     def init(self, key: Array, spec: Spec) -> State:
         """Fresh state; strongly typed arrays only, no two leaves sharing a buffer."""
+        ...
 
     def start(self, policy: PyTree, key: Array, spec: Spec) -> PyTree:
         """Fresh memory for `spec.num_envs` environments, `()` where the policy has none."""
+        ...
 
     def act(
         self, policy: PyTree, memory: PyTree, observation: PyTree, key: Array, context: Context, *, explore: bool
     ) -> tuple[PyTree, PyTree, PyTree]:
         """`(memory, action, extras)` for a batch of observations `[B, ...]`."""
+        ...
 
     def learn(self, state: Any, window: Window, key: Array, context: Context) -> tuple[Any, dict[str, Array]]:
         """One iteration from one window: the new state and scalar metrics."""
+        ...
 
 
 class CompiledEnvironment(Protocol):

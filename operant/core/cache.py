@@ -8,7 +8,7 @@ import jax
 
 def enable() -> None:
     """Keep compiled programs between processes; `JAX_COMPILATION_CACHE_DIR` decides where, empty for nowhere."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.jax_compilation_cache_dir:
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.read("jax_compilation_cache_dir"):
         return
     import platformdirs
 

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from operant.contracts import Clock, Context
+from operant.contracts import Array, Clock, Context
 from operant.core import keys
 from operant.core.statistics import Evaluation
 from operant.environments.compiled import POOL_DEPTH, Compiled

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from operant.contracts import Algorithm, Clock, Context, Episodes, Step, Window
+from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Step, Window
 from operant.core import keys
 from operant.core.metrics import Health, Ratio, add, examine, well
 from operant.environments.host import Host
@@ -50,7 +49,8 @@ class HostDriver:
             raise OperantError(f"{environment.name} has no time limit, and whole episodes need one")
         self.length: int = self.spec.time_limit if self.episodic else window.length  # type: ignore[assignment]
         self.steps_per_iteration = self.length * self.num_envs
-        self._act = jax.jit(self._act_and_restart)
+        self._keys = jax.jit(self._keys_of_window)
+        self._act: tuple[Any, Any] | None = None  # the structure that it was compiled for, and the program
         self._learn = jax.jit(self._learn_and_examine, donate_argnums=1)
         self._world: _World | None = None
         self.latest: tuple[HostCarry, int]
@@ -121,6 +121,9 @@ class HostDriver:
     def _collect(self, carry: HostCarry, world: "_World", clock: Clock) -> tuple[Window, dict[str, Ratio]]:
         """One window of every environment; `world` moves on."""
         policy, memory, steps, valid = carry.state.policy, world.memory, [], []
+        # What stays the same through the window is flattened and moved to the device once, not at every step.
+        fixed, structure = jax.tree.flatten((self.algorithm, policy, clock, self._keys(carry.key, clock.iteration)))
+        act = self._acting(structure)
         if jax.tree.leaves(memory):
             now = keys.role(carry.key, keys.START, clock.iteration * self.length)
             fresh = self.algorithm.start(policy, now, self.spec)
@@ -129,9 +132,7 @@ class HostDriver:
         count, returned, lasted = 0.0, 0.0, 0.0
         world.last = np.zeros(self.num_envs, bool)
         for t in range(self.length):
-            memory, action, extras = self._act(
-                self.algorithm, policy, memory, world.observation, world.last, carry.key, clock, np.int32(t)
-            )
+            memory, action, extras = act(fixed, memory, world.observation, world.last, np.int32(t))
             action = np.asarray(action)
             seen = self.environment.step(action)
             ends = seen.terminated, seen.truncated
@@ -158,14 +159,26 @@ class HostDriver:
         ratios = {"episode_return": (returned, count), "episode_length": (lasted, count)}
         return window, {name: Ratio(np.float32(a), np.float32(b)) for name, (a, b) in ratios.items()}
 
-    def _act_and_restart(
-        self, algorithm: Any, policy: Any, memory: Any, observation: Any, last: Array, key: Array, clock: Clock, t: Array
-    ) -> tuple[Any, Any, Any]:
-        time = clock.iteration * self.length + t
-        if jax.tree.leaves(memory):
-            memory = restart(memory, algorithm.start(policy, keys.role(key, keys.START, time), self.spec), last)
-        context = Context(self.spec, clock)
-        return algorithm.act(policy, memory, observation, keys.role(key, keys.ACT, time), context, explore=True)
+    def _acting(self, structure: Any) -> Any:
+        """The jitted program that acts, for what `_collect` holds fixed; one, unless the structure changes."""
+        if self._act is not None and self._act[0] == structure:
+            return self._act[1]
+
+        @jax.jit
+        def act(fixed: list, memory: Any, observation: Any, last: Array, t: Array) -> tuple[Any, Any, Any]:
+            algorithm, policy, clock, (starting, acting) = jax.tree.unflatten(structure, fixed)
+            if jax.tree.leaves(memory):
+                memory = restart(memory, algorithm.start(policy, starting[t], self.spec), last)
+            context = Context(self.spec, clock)
+            return algorithm.act(policy, memory, observation, acting[t], context, explore=True)
+
+        self._act = structure, act
+        return act
+
+    def _keys_of_window(self, key: Array, iteration: Array) -> tuple[Array, Array]:
+        """The keys of each step, `[T]`: to restart memory with, and to act with."""
+        times = iteration * self.length + jnp.arange(self.length)
+        return tuple(jax.vmap(lambda time, r=r: keys.role(key, r, time))(times) for r in (keys.START, keys.ACT))
 
     def _learn_and_examine(
         self, algorithm: Any, carry: HostCarry, window: Window, ratios: dict[str, Ratio], clock: Clock

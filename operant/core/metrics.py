@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+
+from operant.contracts import Array
 
 # What is watched for values that are not finite, in the order in which a fault is traced back to its cause.
 WATCHED = ("observation", "reward", "loss", "parameters")

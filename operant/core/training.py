@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from operant.core.compiled import CompiledDriver
 from operant.core.host import HostDriver
 from operant.core.metrics import WATCHED
 from operant.core.runs import RunFolder
+from operant.core.tensorboard import Board
 from operant.errors import DivergedError, OperantError
 
 ROWS = 100
@@ -118,7 +119,8 @@ def run(
             checkpoint.prune(folder.policies)
             checkpoint.prune(folder.checkpoints)
 
-    with signals() as stop:
+    board = Board(folder.path, iteration * per, len(seeds) > 1) if folder is not None else None
+    with signals() as stop, closing(board) if board is not None else nullcontext():
         if iteration == 0:
             save(carry, 0)
         while iteration < end and not stop.asked:
@@ -146,8 +148,9 @@ def run(
                 progress.rows = _rows(carry, seeds, progress.steps)
                 for told, new in zip(history, progress.rows, strict=True):
                     told.append(new)
-                    if folder is not None:
+                    if folder is not None and board is not None:
                         folder.append_metrics(new)
+                        board.add(new)
                 carry = driver.cleared(carry)
             if iteration % saves_every == 0 and iteration < end:
                 save(carry, iteration)
@@ -159,7 +162,7 @@ def run(
 
 def _examine(faults: np.ndarray, seeds: list[int], per: int, progress: Progress) -> None:
     """Note the seeds that are not finite any more; raise where none is left."""
-    bad = (faults >= 0).any(axis=1)
+    bad = np.any(faults >= 0, axis=1)
     progress.diverged = [seed for seed, broken in zip(seeds, bad, strict=True) if broken]
     if bad.all():
         first = np.where(faults >= 0, faults, np.iinfo(np.int32).max)

@@ -67,12 +67,10 @@ class _Named(gymnasium.Wrapper):
     def _check_leaf(self, space: gymnasium.Space, leaf: Any) -> None:
         if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
             return
-        array, kind = np.asarray(leaf), np.dtype(space.dtype).kind
-        # float64 for float32 is fine, a float for an integer is not; Python's integers have no dtype of their own.
-        free = not hasattr(leaf, "dtype") and array.dtype.kind in "iu" and kind in "iuf"
+        array = np.asarray(leaf)
         if array.shape != space.shape:
             what, given, said = "shape", array.shape, space.shape
-        elif not free and not np.can_cast(array.dtype, space.dtype, "same_kind"):
+        elif not np.can_cast(array.dtype, space.dtype, "same_kind"):  # float64 for float32 is fine, for an integer not
             what, given, said = "dtype", array.dtype, space.dtype
         else:
             return

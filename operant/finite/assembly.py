@@ -26,7 +26,9 @@ def terminal_mask(terminal: Any, num_states: int) -> np.ndarray:
     return mask
 
 
-def triples(num_states: int, num_actions: int, columns: Sequence[Any], terminated: Any, terminal: Any) -> dict[str, Any]:
+def triples(
+    num_states: int, num_actions: int, columns: Sequence[Any], terminated: Any, terminal: Any
+) -> dict[str, Any]:
     """Fields of `MDP` from columns (state, action, next state, probability, reward), sorted by state and action."""
     states, actions, next_states, probabilities, rewards = (np.atleast_1d(np.asarray(column)) for column in columns)
     ends = np.zeros(len(states), bool) if terminated is None else np.asarray(terminated, dtype=bool)
@@ -80,7 +82,9 @@ def arrays(transitions: Any, rewards: Any, terminal: Any, legal: Any) -> dict[st
     allowed = np.ones(pairs, dtype=bool) if legal is None else np.asarray(legal, dtype=bool)
     rewards = np.asarray(rewards, dtype=float)
     if rewards.shape not in (pairs, (*pairs, num_states)) or allowed.shape != pairs:
-        raise MDPError(f"rewards {rewards.shape} and legal {allowed.shape} do not fit {num_states} states, {num_actions} actions")
+        raise MDPError(
+            f"rewards {rewards.shape} and legal {allowed.shape} do not fit {num_states} states, {num_actions} actions"
+        )
     given = np.zeros(pairs, dtype=bool)
     given[states, actions] = True
     missing = allowed & ~given & ~mask[:, None]
@@ -120,6 +124,8 @@ def vectorised(num_states: int, num_actions: int, outcomes: Callable[..., Any], 
         chances, targets, rewards, ends = np.broadcast_arrays(*outcomes(states, actions))
         keep = chances != 0
         source = np.broadcast_to(block[:, None], chances.shape)[keep]
-        parts.append((source // num_actions, source % num_actions, targets[keep], chances[keep], rewards[keep], ends[keep]))
+        parts.append(
+            (source // num_actions, source % num_actions, targets[keep], chances[keep], rewards[keep], ends[keep])
+        )
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return triples(num_states, num_actions, columns[:5], columns[5], mask)

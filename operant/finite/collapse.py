@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 class Model(Protocol):
     """What a solver needs to know. Values of terminal states passed in must be zero."""
 
-    num_states: int
-    num_actions: int
+    @property
+    def num_states(self) -> int: ...
+
+    @property
+    def num_actions(self) -> int: ...
 
     @property
     def terminal(self) -> np.ndarray: ...
@@ -40,7 +43,9 @@ class Model(Protocol):
         ...
 
     @property
-    def reward_bound(self) -> float: ...
+    def reward_bound(self) -> float:
+        """The largest |reward| of any outcome."""
+        ...
 
     @property
     def collapsed(self) -> Collapsed: ...
@@ -79,14 +84,19 @@ class Collapsed:
         """bool `[S * A]`, false in terminal states."""
         return np.isfinite(self.rewards) & np.repeat(~self.terminal, self.num_actions)
 
-    @cached_property
+    @property
     def mass(self) -> tuple[float, float]:
-        sums = row_sums(self.transitions.data, self.transitions.indptr)[self.legal]
-        return (float(sums.min()), float(sums.max())) if sums.size else (0.0, 0.0)
+        return self._sizes[:2]
+
+    @property
+    def width(self) -> int:
+        return self._sizes[2]
 
     @cached_property
-    def width(self) -> int:
-        return int(np.diff(self.transitions.indptr).max(initial=1))
+    def _sizes(self) -> tuple[float, float, int]:
+        widest = int(np.diff(self.transitions.indptr).max(initial=1))
+        sums = row_sums(self.transitions.data, self.transitions.indptr)[self.legal]
+        return (float(sums.min()), float(sums.max()), widest) if sums.size else (0.0, 0.0, widest)
 
     def backup(self, values: np.ndarray, discount: float) -> np.ndarray:
         expected = self.transitions @ values
@@ -133,7 +143,9 @@ class Collapsed:
         bad = ~(weights >= 0) | ((weights > 0) & ~self.legal.reshape(policy.shape))
         if bad.any():
             state, action = divmod(int(np.argmax(bad)), self.num_actions)
-            raise MDPError(f"state {state}, action {action}: policy probability {weights[state, action]} is not allowed")
+            raise MDPError(
+                f"state {state}, action {action}: policy probability {weights[state, action]} is not allowed"
+            )
         sums = weights.sum(axis=1)
         bad = ~self.terminal & ~(np.abs(sums - 1.0) <= SUM_TOLERANCE)
         if bad.any():

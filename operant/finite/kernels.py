@@ -102,7 +102,9 @@ def goal_order(indptr, indices, per_state, first):
     return order
 
 
-def prioritised(indptr, indices, data, rewards, terminal, before, sources, num_actions, discount, threshold, limit, values):
+def prioritised(
+    indptr, indices, data, rewards, terminal, before, sources, num_actions, discount, threshold, limit, values
+):
     """Back up the state of largest Bellman error until none exceeds `threshold`; returns how many were backed up.
 
     Moore & Atkeson 1993. `sources[before[s]:before[s + 1]]` are the states from which s can be reached.

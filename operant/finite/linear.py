@@ -37,16 +37,14 @@ def linear_programming(
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     if not result.success:
-        raise MDPError(
-            f"HiGHS cannot solve this at discount {task.discount} ({result.message}); use policy_iteration"
-        )
+        raise MDPError(f"HiGHS cannot solve this at discount {task.discount} ({result.message}); use policy_iteration")
     return task.finish(task.settle(np.where(model.terminal, 0.0, result.x), 0), int(result.nit), "linear_programming")
 
 
 def krylov_policy_iteration(
     mdp: Problem, discount: float | None = None, tolerance: float = 1e-9, *, max_iterations: int = 10**4
 ) -> Solution:
-    """Inexact policy iteration: each policy is evaluated by BiCGStab, GMRES where that breaks down, or LU where both stall.
+    """Inexact policy iteration: evaluation by BiCGStab, by GMRES where that breaks down, by LU where both stall.
 
     Evaluation is carried only a hundred times further than the present Bellman error (Gargiani et al. 2024), so early
     policies cost little; near discount one it needs far fewer products than sweeps.

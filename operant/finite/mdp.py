@@ -89,9 +89,14 @@ class MDP:
 
     @staticmethod
     def from_arrays(
-        transitions: np.ndarray | Sequence[Any], rewards: np.ndarray, *, terminal: Any = None, legal: Any = None, **kwargs: Any
+        transitions: np.ndarray | Sequence[Any],
+        rewards: np.ndarray,
+        *,
+        terminal: Any = None,
+        legal: Any = None,
+        **kwargs: Any,
     ) -> MDP:
-        """From `transitions` P[s, a, s'], or a list of A matrices [S, S], sparse or dense; `rewards` R[s, a] or R[s, a, s'].
+        """From `transitions` P[s, a, s'], or a list of A matrices [S, S], sparse or dense; R[s, a] or R[s, a, s'].
 
         `terminal`: bool `[S]` or indices; what the arrays say of those states is never read. `legal`: bool `[S, A]`,
         all legal by default. Further arguments (`start`, `discount`, `horizon`, labels) go to `MDP`.
@@ -100,8 +105,8 @@ class MDP:
 
     @staticmethod
     def from_triples(
-        num_states: int, num_actions: int, states: Any, actions: Any, next_states: Any, probabilities: Any, rewards: Any,
-        *, terminated: Any = None, terminal: Any = None, **kwargs: Any,
+        num_states: int, num_actions: int, states: Any, actions: Any, next_states: Any, probabilities: Any,
+        rewards: Any, *, terminated: Any = None, terminal: Any = None, **kwargs: Any,
     ) -> MDP:  # fmt: skip
         """From parallel arrays `[N]`, one outcome each, in any order; (s, a) without outcomes is not legal."""
         columns = (states, actions, next_states, probabilities, rewards)

@@ -130,8 +130,12 @@ def prune(vectors: np.ndarray) -> np.ndarray:
 
 
 def _useful(vectors: np.ndarray) -> np.ndarray:
-    corners = np.unique(vectors.argmax(axis=0)).tolist()
-    kept, waiting = corners, [i for i in range(len(vectors)) if i not in corners]
+    _, first = np.unique(vectors, axis=0, return_index=True)
+    # What another vector beats in every state needs no linear program.
+    beaten = (vectors[first][:, None] <= vectors[first][None]).all(axis=2).sum(axis=1) > 1
+    candidates = first[~beaten]
+    kept = np.unique(candidates[vectors[candidates].argmax(axis=0)]).tolist()
+    waiting = [i for i in candidates.tolist() if i not in kept]
     while waiting:
         gain, belief = _best_belief(vectors[waiting[0]], vectors[kept])
         if gain <= PRUNING:

@@ -43,8 +43,12 @@ class _Unstored:
             start=self.start, discount=self.discount,
         )  # fmt: skip
 
-    @cached_property
+    @property
     def collapsed(self) -> Collapsed:
+        return self._collapsed
+
+    @cached_property
+    def _collapsed(self) -> Collapsed:
         return self.stored().collapsed
 
     def _rows(self, states: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -56,7 +60,8 @@ class _Unstored:
         if bad.any():
             place = int(np.argmax(bad))
             raise MDPError(
-                f"state {states[place]}, action {actions[place]}: probabilities {chances[place]}, rewards {rewards[place]}"
+                f"state {states[place]}, action {actions[place]}: "
+                f"probabilities {chances[place]}, rewards {rewards[place]}"
             )
         return chances, targets, rewards, ends | self.terminal[targets]
 
@@ -106,7 +111,9 @@ class MoveMDP(_Unstored):
             shape = None
         rewards = np.atleast_2d(np.asarray(self.rewards, dtype=float))
         if shape != successors.shape or not np.isfinite(rewards).all():
-            raise MDPError(f"rewards of shape {np.shape(self.rewards)} must be finite and broadcast to {successors.shape}")
+            raise MDPError(
+                f"rewards of shape {np.shape(self.rewards)} must be finite and broadcast to {successors.shape}"
+            )
         if self.discount is not None:
             check_discount(self.discount)
         for name, value in {
@@ -124,7 +131,7 @@ class MoveMDP(_Unstored):
     def reward_bound(self) -> float:
         return float(np.abs(self.rewards).max())
 
-    @cached_property
+    @property
     def mass(self) -> tuple[float, float]:
         sums = self.mix.sum(axis=1)
         return (0.0 if self.terminal.any() else float(sums.min())), float(sums.max())

@@ -79,9 +79,7 @@ def _merge(original: Collapsed, merged: np.ndarray, loops: int, free: np.ndarray
     rewards[place] = np.where(source >= 0, original.rewards[source], 0.0)
     leaks = np.zeros(states * actions, dtype=bool)
     leaks[place] = (source < 0) | original.leaks[source]
-    joined = sparse.csr_array(
-        (np.ones(len(merged)), (np.arange(len(merged)), merged)), shape=(len(merged), states)
-    )
+    joined = sparse.csr_array((np.ones(len(merged)), (np.arange(len(merged)), merged)), shape=(len(merged), states))
     picked = np.flatnonzero(rows >= 0)
     spread = sparse.csr_array((np.ones(len(picked)), (picked, rows[picked])), shape=(len(rows), len(original.rewards)))
     transitions = sparse.csr_array(spread @ (original.transitions @ joined))
@@ -91,7 +89,7 @@ def _merge(original: Collapsed, merged: np.ndarray, loops: int, free: np.ndarray
 
 def _check(quotient: Quotient) -> None:
     model, names = quotient.model, quotient.merged
-    labels, inside = end_components(model, np.ones(len(model.rewards), dtype=bool))
+    _, inside = end_components(model, np.ones(len(model.rewards), dtype=bool))
     paying = inside & (model.rewards > 0)
     if paying.any():
         state = int(np.argmax(names == np.argmax(paying) // model.num_actions))
@@ -102,7 +100,9 @@ def _check(quotient: Quotient) -> None:
     stuck = (towards_end(model, model.legal, model.leaks) < 0) & ~model.terminal
     if stuck.any():
         state = int(np.argmax(names == np.argmax(stuck)))
-        raise MDPError(f"state {state} can reach no end, so its value at discount 1 is not finite; give a discount below 1")
+        raise MDPError(
+            f"state {state} can reach no end, so its value at discount 1 is not finite; give a discount below 1"
+        )
 
 
 def proper_greedy(model: Collapsed, values: np.ndarray) -> np.ndarray:
@@ -124,10 +124,10 @@ def proper_greedy(model: Collapsed, values: np.ndarray) -> np.ndarray:
 
 
 def certify(model: Collapsed, policy: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """`(lower, upper)` around v* of a reduced model from a proper `policy`; None where the policy is not near-optimal."""
+    """`(lower, upper)` around v* of a reduced model from a proper `policy`; None where it is not near-optimal."""
     here = ~model.terminal
-    base, steps, rewards, solve = _values_and_steps(model, policy)
-    noise = rounding(model, base, 1.0) + 2e-16 * float(np.abs(rewards).max(initial=0.0))
+    base, steps = _values_and_steps(model, policy)
+    noise = 2.0 * rounding(model, base, 1.0)
     margin = max(8.0 * noise, tolerance / (4.0 * max(float(steps.max()), 1.0)))
     transitions, rewards, _ = model.chosen(policy)
     for _ in range(4):
@@ -145,16 +145,16 @@ def certify(model: Collapsed, policy: np.ndarray, tolerance: float) -> tuple[np.
         # The best policy of the problem in which every step earns `margin` more: its value is such a bound.
         current = np.take_along_axis(action_values, policy[:, None], axis=1)[:, 0]
         policy = np.where(action_values.max(axis=1) > current + margin / 4.0, action_values.argmax(axis=1), policy)
-        base, steps, _, _ = _values_and_steps(model, policy)
+        base, steps = _values_and_steps(model, policy)
         if not (np.isfinite(base).all() and (steps[here] >= 1.0 - 1e-9).all()):
             return None
         upper = np.where(here, base + margin * steps, 0.0)
     return None
 
 
-def _values_and_steps(model: Collapsed, policy: np.ndarray) -> tuple:
+def _values_and_steps(model: Collapsed, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Value and expected number of steps of a proper policy, by one sparse factorisation."""
     transitions, rewards, _ = model.chosen(policy)
     system = sparse.csc_array(sparse.eye_array(model.num_states, format="csc") - transitions)
     solve = splu(system).solve
-    return solve(rewards), solve((~model.terminal).astype(float)), rewards, solve
+    return solve(rewards), solve((~model.terminal).astype(float))

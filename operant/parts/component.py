@@ -126,6 +126,6 @@ def check_range(value: Any, low: float, high: float, *names: str) -> None:
     """Raise `OperantError` where one of the plain numbers called `names` is outside [low, high]; None passes."""
     for name in names:
         given = getattr(value, name)
-        if isinstance(given, numbers.Real) and not low <= given <= high:
+        if isinstance(given, float | int) and not low <= given <= high:
             bounds = f"between {low:g} and {high:g}" if math.isfinite(high) else f"at least {low:g}"
             raise OperantError(f"{type(value).__name__}'s {name} must be {bounds}, not {given!r}")

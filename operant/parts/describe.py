@@ -33,7 +33,7 @@ def describe(value: Any) -> Any:
         return [describe(item) for item in value]
     if PARTS.get(type(value).__name__) is type(value):
         return {"type": type(value).__name__, **fields_of(value)}
-    named = value if hasattr(value, "__qualname__") else type(value)
+    named: Any = value if hasattr(value, "__qualname__") else type(value)
     return {"external": f"{named.__module__}.{named.__qualname__}"}
 
 

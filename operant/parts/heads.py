@@ -8,8 +8,8 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
-from jax import Array
 
+from operant.contracts import Array
 from operant.errors import OperantError
 from operant.parts.distributions import Categorical, MultiCategorical, Normal
 from operant.parts.networks import Linear, Recipe

@@ -12,7 +12,7 @@ from jax import Array
 class Optimiser(Protocol):
     """A recipe for a gradient transformation, without its learning rate."""
 
-    def transform(self) -> optax.GradientTransformation: ...
+    def transform(self) -> Any: ...
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,9 @@ def rational_values(mdp: finite.MDP, discount: float, policy: np.ndarray) -> lis
     }
 
     def worth(state: int, action: int, values: list[Fraction]) -> Fraction:
-        return sum((p * (r + (0 if end else gamma * values[t])) for p, t, r, end in outcomes[state, action]), Fraction())
+        return sum(
+            (p * (r + (0 if end else gamma * values[t])) for p, t, r, end in outcomes[state, action]), Fraction()
+        )
 
     while True:
         matrix = [[Fraction(int(i == j)) for j in range(mdp.num_states)] for i in range(mdp.num_states)]

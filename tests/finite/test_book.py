@@ -74,7 +74,9 @@ def test_blackjack(solve):
     solution = solve(mdp)
     close(solution.values @ mdp.start, -0.046556, 6)
     # Thorp's basic strategy: stick on 13 against a dealer's 2, hit on 12; hit soft 17, stick on soft 19.
-    chosen = [problems.blackjack_state(*hand) for hand in ((13, 2, False), (12, 2, False), (17, 6, True), (19, 10, True))]
+    chosen = [
+        problems.blackjack_state(*hand) for hand in ((13, 2, False), (12, 2, False), (17, 6, True), (19, 10, True))
+    ]
     assert solution.policy[chosen].tolist() == [0, 1, 1, 0]
 
 

@@ -91,7 +91,10 @@ def changed(place, value, array=P):
 
 
 BAD = {
-    "sum": (lambda: finite.MDP.from_arrays(changed((1, 0, 0), 0.3), R, terminal=[2]), "state 1, action 0: probabilities sum to 1.1"),
+    "sum": (
+        lambda: finite.MDP.from_arrays(changed((1, 0, 0), 0.3), R, terminal=[2]),
+        "state 1, action 0: probabilities sum to 1.1",
+    ),
     "float32": (
         lambda: finite.MDP.from_arrays(np.full((3, 1, 3), 1 / 3, np.float32), np.zeros((3, 1))),
         r"state 0, action 0: probabilities sum to 1\.0000000",
@@ -100,7 +103,10 @@ BAD = {
         lambda: finite.MDP.from_arrays(changed((0, 0), [-0.5, 1.5, 0]), R, terminal=[2]),
         r"state 0, action 0: probability -0\.5",
     ),
-    "nan chance": (lambda: finite.MDP.from_arrays(changed((0, 1, 2), np.nan), R, terminal=[2]), "state 0, action 1: prob"),
+    "nan chance": (
+        lambda: finite.MDP.from_arrays(changed((0, 1, 2), np.nan), R, terminal=[2]),
+        "state 0, action 1: prob",
+    ),
     "nan reward": (
         lambda: finite.MDP.from_arrays(P, changed((1, 1, 0), np.nan, R), terminal=[2]),
         "state 1, action 1: reward nan",
@@ -110,18 +116,30 @@ BAD = {
         "state 0, action 1: reward inf",
     ),
     "missing row": (lambda: finite.MDP.from_arrays(P, R), "state 2, action 0: probabilities sum to 0"),
-    "next state": (lambda: finite.MDP.from_triples(2, 1, [0, 1], [0, 0], [0, 2], [1, 1], [0, 0]), "next state 2 at position 1"),
+    "next state": (
+        lambda: finite.MDP.from_triples(2, 1, [0, 1], [0, 0], [0, 2], [1, 1], [0, 0]),
+        "next state 2 at position 1",
+    ),
     "function": (
         lambda: finite.MDP.from_function(2, 1, lambda s, a: [(1.0, 5 * s, 0.0, False)]),
         "next state 5 at position 1 is outside 0..1",
     ),
     "state": (lambda: finite.MDP.from_triples(2, 1, [0, -1], [0, 0], [0, 1], [1, 1], [0, 0]), "state -1 at position 1"),
     "action": (lambda: finite.MDP.from_triples(2, 1, [0, 1], [0, 1], [0, 1], [1, 1], [0, 0]), "action 1 at position 1"),
-    "no action": (lambda: finite.MDP.from_triples(2, 1, [0], [0], [0], [1.0], [0]), "state 1 is not terminal and has no"),
+    "no action": (
+        lambda: finite.MDP.from_triples(2, 1, [0], [0], [0], [1.0], [0]),
+        "state 1 is not terminal and has no",
+    ),
     "terminal": (lambda: finite.MDP.from_arrays(P, R, terminal=[3]), "terminal state 3"),
-    "start": (lambda: finite.MDP.from_arrays(P, R, terminal=[2], start=[0.5, 0.4, 0]), "start probabilities sum to 0.9"),
+    "start": (
+        lambda: finite.MDP.from_arrays(P, R, terminal=[2], start=[0.5, 0.4, 0]),
+        "start probabilities sum to 0.9",
+    ),
     "shape": (lambda: finite.MDP.from_arrays(P[:, :, :2], R), r"\(3, 2, 2\), not \[S, A, S\]"),
-    "discount": (lambda: finite.MDP.from_arrays(P, R, terminal=[2], discount=1.5), r"discount 1\.5 is outside \[0, 1\]"),
+    "discount": (
+        lambda: finite.MDP.from_arrays(P, R, terminal=[2], discount=1.5),
+        r"discount 1\.5 is outside \[0, 1\]",
+    ),
     "mix": (lambda: finite.MoveMDP(np.zeros((2, 2), int), [[0.5, 0.6]], 0.0), "every state, action 0"),
     "successor": (lambda: finite.MoveMDP(np.full((2, 1), 2), [[1.0]], 0.0), "successor 2 at position 0"),
 }

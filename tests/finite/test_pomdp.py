@@ -29,14 +29,24 @@ def search(pomdp: finite.POMDP, weight: np.ndarray, steps: int, discount: float)
     )
 
 
+@pytest.mark.slow
 def test_tiger():
     pomdp, belief = tiger(), np.array([0.5, 0.5])
     solution = solve_pomdp(pomdp, tolerance=1e-3)
     assert solution.value(belief) == pytest.approx(19.3714, abs=solution.error + 5e-5)
     assert solution.error <= 2e-3
     assert solution.action(belief) == 0 and solution.action(np.array([0.99, 0.01])) == 2
-    upper = (belief @ qmdp(pomdp)).max()
-    assert upper > solution.value(belief) + solution.error
+    assert (belief @ qmdp(pomdp)).max() > solution.value(belief) + solution.error
+
+
+def test_tiger_over_six_steps():
+    pomdp = tiger()
+    solution, upper = solve_pomdp(pomdp, horizon=6), qmdp(pomdp)
+    for belief in ([0.5, 0.5], [0.9, 0.1], [0.03, 0.97]):
+        exact = search(pomdp, np.array(belief), 6, 0.95)
+        assert solution.value(np.array(belief)) == pytest.approx(exact, abs=1e-9)
+        assert exact < (belief @ upper).max()
+    assert solution.action(np.array([0.5, 0.5])) == 0 and solution.action(np.array([0.99, 0.01])) == 2
 
 
 def test_belief_update():

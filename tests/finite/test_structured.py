@@ -7,7 +7,12 @@ from operant import finite
 from operant.finite import kernels, problems, sweeps
 from tests.finite.oracles import random_mdp
 
-SWEEPING = (finite.value_iteration, finite.modified_policy_iteration, finite.gauss_seidel, finite.krylov_policy_iteration)
+SWEEPING = (
+    finite.value_iteration,
+    finite.modified_policy_iteration,
+    finite.gauss_seidel,
+    finite.krylov_policy_iteration,
+)
 
 
 def as_function(mdp: finite.MoveMDP) -> finite.FunctionMDP:
@@ -30,7 +35,9 @@ def without_numba(monkeypatch):
     monkeypatch.setattr(kernels, "compiled", lambda kernel: None)
 
 
-@pytest.mark.parametrize("solve", [finite.gauss_seidel, finite.prioritised_sweeping], ids=lambda solver: solver.__name__)
+@pytest.mark.parametrize(
+    "solve", [finite.gauss_seidel, finite.prioritised_sweeping], ids=lambda solver: solver.__name__
+)
 @pytest.mark.parametrize("discount", [0.9, 1.0])
 def test_everything_works_without_numba(without_numba, solve, discount):
     maze = problems.maze(7, 7, seed=1)

@@ -77,15 +77,12 @@ def test_long_odds_are_not_cut_short(solve):
 
 @solvers
 def test_random_stochastic_shortest_paths_agree(solve):
-    rng = np.random.default_rng(5)
+    rng, size = np.random.default_rng(5), 15
     for _ in range(5):
-        size = 15
         targets, chances = rng.integers(0, size, (size, 3, 3)), rng.dirichlet(np.ones(3), (size, 3))
-        costs = -rng.random((size, 3))
-        mdp = finite.MDP.from_function(
-            size, 3, lambda s, a: [(c, t, costs[s, a], False) for c, t in zip(chances[s, a], targets[s, a], strict=True)],
-            terminal=[0],
-        )  # fmt: skip
+        states, actions, _ = np.indices((size, 3, 3)).reshape(3, -1)
+        costs = np.repeat(-rng.random(size * 3), 3)
+        mdp = finite.MDP.from_triples(size, 3, states, actions, targets.ravel(), chances.ravel(), costs, terminal=[0])
         solution, reference = solve(mdp, 1.0), finite.linear_programming(mdp, 1.0)
         np.testing.assert_allclose(solution.values, reference.values, atol=1e-9)
         assert ends(mdp, solution.policy)

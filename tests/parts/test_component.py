@@ -55,9 +55,8 @@ def test_only_structure_retraces():
         traced.append(outer.count)
         return at(outer.rate, 0.0) * outer.count + outer.inner.weight + outer.samples
 
-    values = [
-        total(strong(Outer(rate=rate, inner=Inner(weight), samples=n))) for rate, weight, n in ((1, 2, 3), (0.5, 4.0, 5))
-    ]
+    changed = (1, 2, 3), (0.5, 4.0, 5)
+    values = [total(strong(Outer(rate=rate, inner=Inner(weight), samples=n))) for rate, weight, n in changed]
     np.testing.assert_allclose(values, [4 + 2 + 3, 2 + 4 + 5])
     assert traced == [4]
     assert total(strong(Outer(rate=1.0, count=5, samples=0))) == 5 + 2

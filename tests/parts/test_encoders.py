@@ -48,7 +48,9 @@ CASES = {
     ),
     "multi-discrete matrix": (
         MultiDiscrete([[2, 3], [4, 1]]),
-        lambda x: np.concatenate([onehot(x[..., i, j], n) for i, j, n in ((0, 0, 2), (0, 1, 3), (1, 0, 4), (1, 1, 1))], -1),
+        lambda x: np.concatenate(
+            [onehot(x[..., i, j], n) for i, j, n in ((0, 0, 2), (0, 1, 3), (1, 0, 4), (1, 1, 1))], axis=-1
+        ),
     ),
     "multi-binary": (MultiBinary(3), lambda x: x.astype(float)),
     "multi-binary matrix": (MultiBinary((2, 2)), lambda x: x.reshape(*x.shape[:-2], 4).astype(float)),
@@ -81,7 +83,7 @@ def drawn(space, lead):
     samples = [space.sample() for _ in range(int(np.prod(lead)))]
 
     def stack(like, *leaves):
-        return jnp.asarray(np.stack(leaves).reshape(*lead, *np.shape(leaves[0])), like.dtype)
+        return jnp.asarray(np.stack(leaves).reshape((*lead, *np.shape(leaves[0]))), like.dtype)
 
     return jax.tree.map(stack, example(space), *[as_plain(sample) for sample in samples])
 

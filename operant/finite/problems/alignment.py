@@ -22,10 +22,8 @@ def sequence_alignment(
     for action, (down, right) in enumerate(STEPS):
         able = (i + down < rows) & (j + right < columns)
         state = np.flatnonzero(able)
-        if action == 0:
-            reward = np.where(letters[i[able], j[able]], match, mismatch)
-        else:
-            reward = np.full(len(state), gap)
+        alike = letters[i[able] - 1 + down, j[able] - 1 + right]  # read only where both letters are used
+        reward = np.where(alike, match, mismatch) if action == 0 else np.full(len(state), gap)
         parts.append((state, np.full_like(state, action), (i[able] + down) * columns + j[able] + right, reward))
     states, actions, targets, rewards = (np.concatenate(column) for column in zip(*parts, strict=True))
     return MDP.from_triples(

@@ -8,7 +8,7 @@ TWENTY_ONE = 21
 
 
 def gambler(win: float = 0.4, goal: int = 100) -> MDP:
-    """Sutton & Barto, 2nd ed., example 4.3: states are the capital 0..goal, action k stakes k + 1; reward 1 at the goal."""
+    """Sutton & Barto, 2nd ed., example 4.3: states are the capital, action k stakes k + 1; reward 1 at the goal."""
 
     def outcomes(capital: int, action: int) -> list[tuple[float, int, float, bool]]:
         stake = action + 1

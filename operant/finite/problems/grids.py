@@ -73,7 +73,7 @@ def windy_grid() -> MDP:
 
 
 def cliff() -> MDP:
-    """Example 6.6: 4 by 12, from one end of the bottom row to the other; the cliff between costs 100 and starts over."""
+    """Example 6.6: 4 by 12, along the bottom row; the cliff between its ends costs 100 and starts over."""
 
     def outcome(row: int, column: int, down: int, right: int) -> tuple[int, int, float]:
         row, column = min(max(row + down, 0), 3), min(max(column + right, 0), 11)

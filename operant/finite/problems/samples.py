@@ -8,7 +8,7 @@ Outcome = tuple[float, int, float, bool]
 
 
 def random_walk(length: int = 19, left: float = -1.0, right: float = 1.0) -> MDP:
-    """States 1..length between ends 0 and length + 1, one action, equal chances; `left` and `right` are paid at the ends.
+    """States 1..length between ends 0 and length + 1, one action, even chances; `left`, `right` are paid at the ends.
 
     The defaults are Sutton & Barto, 2nd ed., example 7.1; `random_walk(5, left=0)` is example 6.2. Undiscounted.
     """

@@ -1,0 +1,12 @@
+"""The gates: each algorithm learns what the literature says it learns, over ten seeds. Minutes long: `make verify`."""
+
+import pytest
+
+from benchmarks.learning import GATES, measure, row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GATES)
+def test_the_gate_is_passed(name):
+    passed, line = row(GATES[name], *measure(GATES[name], 10))
+    assert passed, line
