@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Board:
-    """Rows of metrics as scalars, `<metric>` for one seed and `<metric>/seed <k>` for several; steps on the x axis."""
+    """Rows of metrics as scalars, `<metric>` for one seed and `<metric>/seed_<k>` for several; steps on the x axis."""
 
     def __init__(self, folder: Path, resumed_at: int, several: bool):
         """Events after step `resumed_at` of an earlier attempt are marked as overwritten."""
@@ -36,7 +36,7 @@ class Board:
                 while (row := self._rows.get()) is not None:
                     for name in row.keys() - {"steps", "seed"}:
                         if row[name] is not None:
-                            tag = f"{name}/seed {row['seed']}" if self._several else name
+                            tag = f"{name}/seed_{row['seed']}" if self._several else name
                             writer.add_scalar(tag, row[name], row["steps"])
         except OSError:
             # A convenience beside metrics.jsonl, whose own errors do stop the run.

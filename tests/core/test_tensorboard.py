@@ -33,7 +33,7 @@ def test_seeds_have_curves_of_their_own(tmp_path):
     for seed in (4, 5):
         board.add({"steps": 10, "seed": seed, "loss": float(seed)})
     board.close()
-    assert events(tmp_path) == {"loss/seed 4": [(10, 4.0)], "loss/seed 5": [(10, 5.0)]}
+    assert events(tmp_path) == {"loss/seed_4": [(10, 4.0)], "loss/seed_5": [(10, 5.0)]}
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_events(tmp_path):
