@@ -5,12 +5,12 @@
 Peers live in their own environment, by default benchmarks/.peers/finite (`python -m venv`, then `pip install -r
 benchmarks/requirements-finite.txt`). Every side is warmed up on a small maze, gets a problem already in its own form,
 and is asked for γ = .99 and values within 1e-6. Sides take turns. Prints one JSON line for each measurement: the
-solver's seconds, the certified gap (ours) or the residual of the Bellman equation times γ/(1-γ) (all), peak memory.
+solver's seconds by the clock and of processor time, the certified gap (ours) or the residual of the Bellman
+equation times γ/(1-γ) (all), peak memory.
 """
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -50,13 +50,16 @@ def ours(solver: str, form: str, states: int) -> dict:
         del maze
         if form == "stored":
             _ = model.collapsed
-        return getattr(finite, solver)(model, DISCOUNT, TOLERANCE)
+        busy = time.process_time()
+        solution = getattr(finite, solver)(model, DISCOUNT, TOLERANCE)
+        return solution, time.process_time() - busy
 
     solve(400)
-    solution = solve(states)
+    solution, busy = solve(states)
     return {
         "states": len(solution.values),
         "seconds": solution.seconds,
+        "cpu": busy,
         "certified": solution.gap,
         "iterations": solution.iterations,
     }
@@ -64,7 +67,7 @@ def ours(solver: str, form: str, states: int) -> dict:
 
 def peer(library: str, method: str, path: str) -> dict:
     """In the peers' environment: `path` holds the collapsed arrays, terminal states turned into free loops."""
-    seconds = 0.0
+    states, seconds, busy = 0, 0.0, 0.0
     for name in ("small", "problem"):
         transitions = sparse.csr_matrix(sparse.load_npz(f"{path}/{name}.npz"))
         rewards = np.load(f"{path}/{name}.npy")
@@ -74,22 +77,22 @@ def peer(library: str, method: str, path: str) -> dict:
 
             pairs = np.divmod(np.arange(states * actions), actions)
             model = DiscreteDP(rewards, transitions, DISCOUNT, *pairs)
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             values = model.solve(method=method, epsilon=TOLERANCE, max_iter=10**6, k=20).v
         else:
             from mdptoolbox import mdp
 
             matrices = [transitions[action::actions] for action in range(actions)]
             table = rewards.reshape(states, actions)
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             if method == "VI":
                 model = mdp.ValueIteration(matrices, table, DISCOUNT, TOLERANCE, 10**6)
             else:
                 model = mdp.PolicyIterationModified(matrices, table, DISCOUNT, TOLERANCE, 10**6)
             model.run()
             values = np.asarray(model.V)
-        seconds = time.perf_counter() - began
-    return {"states": states, "seconds": seconds, "error": error_bound(transitions, rewards, values)}
+        seconds, busy = time.perf_counter() - began, time.process_time() - busy
+    return {"states": states, "seconds": seconds, "cpu": busy, "error": error_bound(transitions, rewards, values)}
 
 
 def write(path: Path, states: int) -> None:
@@ -104,6 +107,12 @@ def write(path: Path, states: int) -> None:
         into = sparse.csr_array((missing[where], (where, np.full(len(where), ends[0]))), shape=model.transitions.shape)
         sparse.save_npz(path / f"{name}.npz", sparse.csr_matrix(model.transitions + into), compressed=False)
         np.save(path / f"{name}.npy", model.rewards)
+
+
+def peak_memory() -> float:
+    """GiB of this process alone; rusage would count what the parent held when it forked. Linux only."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
 
 
 def measure(python: str, arguments: list[str], limit: float) -> dict:
@@ -126,12 +135,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds allowed to one measurement")
     parser.add_argument("--peer-python", default=str(Path(__file__).parent / ".peers" / "finite" / "bin" / "python"))
+    parser.add_argument("--only", nargs="*", default=[""], help="measure sides that contain one of these words")
     parser.add_argument("--side", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
         kind, first, second, last = options.side
         result = peer(first, second, last) if kind == "peer" else ours(first, second, int(last))
-        result["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        result["peak_gib"] = peak_memory()
         print(json.dumps(result))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +154,7 @@ def main() -> None:
             sides += [
                 (options.peer_python, ["--side", "peer", name, m, folder]) for name, ms in PEERS.items() for m in ms
             ]
+        sides = [side for side in sides if any(word in " ".join(side[1][1:4]) for word in options.only)]
         rows: dict[str, list[dict]] = {}
         for _ in range(options.repeats):
             for python, arguments in sides:

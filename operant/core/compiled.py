@@ -6,34 +6,19 @@ chunks changes nothing, bit for bit. Seeds and members of a population are a lea
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Algorithm, Clock, Context, Episodes, Step, Window
+from operant.contracts import Algorithm, Clock, Context, Episodes
 from operant.core import keys
-from operant.core.metrics import Health, Ratio, add, examine, well
-from operant.environments.compiled import Compiled, Worlds
+from operant.core.collecting import Carry, Collector
+from operant.core.metrics import Ratio, add, examine, well
+from operant.environments.compiled import Compiled
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong
-from operant.parts.heads import restart
-
-
-class Carry(NamedTuple):
-    """Everything that a run is, between two iterations; what a checkpoint holds."""
-
-    key: Array
-    state: Any
-    worlds: Worlds
-    observation: Any
-    memory: Any
-    returns: Array  # [B] of the running episodes
-    lengths: Array  # [B] int32
-    totals: dict[str, Ratio]  # metrics since the last row
-    health: Health
 
 
 class CompiledDriver:
@@ -73,6 +58,7 @@ class CompiledDriver:
         self.episodic = isinstance(window, Episodes)
         self.length: int = self.spec.time_limit if self.episodic else window.length  # type: ignore[assignment]
         self.steps_per_iteration = self.length * num_envs
+        self._collector = Collector(environment, self.spec, self.length)
         self._batching = batching
         self._advance = jax.jit(self._batched(self._chunk), donate_argnums=1)
 
@@ -158,89 +144,7 @@ class CompiledDriver:
 
     def _window_and_learn(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> tuple:
         context = Context(self.spec, Clock(iteration, jnp.minimum(iteration / total, 1.0)))
-        collect = self._episodes if self.episodic else self._steps
+        collect = self._collector.episodes if self.episodic else self._collector.steps
         carry, window, ratios = collect(algorithm, carry, context)
         state, metrics = algorithm.learn(carry.state, window, keys.role(carry.key, keys.LEARN, iteration), context)
         return (carry._replace(state=state), window), metrics, ratios
-
-    def _step(self, algorithm: Any, carry: Carry, t: Array, context: Context) -> tuple[Carry, Step]:
-        """One step of every environment; the running episode's return and length are those after it."""
-        time = context.clock.iteration * self.length + t
-        key_act, key_step = keys.role(carry.key, keys.ACT, time), keys.role(carry.key, keys.STEP, time)
-        policy = carry.state.policy
-        memory, action, extras = algorithm.act(
-            policy, carry.memory, carry.observation, key_act, context, explore=True
-        )
-        worlds, seen = self.environment.step(key_step, carry.worlds, action)
-        ends = seen.terminated, seen.truncated
-        step = Step(carry.observation, action, seen.reward, *ends, seen.next_observation, extras)
-        if jax.tree.leaves(memory):
-            fresh = algorithm.start(policy, keys.role(carry.key, keys.START, time + 1), self.spec)
-            memory = restart(memory, fresh, step.last)
-        carry = carry._replace(worlds=worlds, observation=seen.observation, memory=memory)
-        return carry._replace(returns=carry.returns + seen.reward, lengths=carry.lengths + 1), step
-
-    def _steps(self, algorithm: Any, carry: Carry, context: Context) -> tuple[Carry, Window, dict[str, Ratio]]:
-        iteration, memory = context.clock.iteration, carry.memory
-        key_pool = keys.role(carry.key, keys.POOL, iteration)
-        carry = carry._replace(worlds=self.environment.refresh(key_pool, carry.worlds, iteration, self.length))
-        # Only what a step changes travels through the scan: the learner's state stays outside it.
-        outside = carry.state, carry.totals
-        zero = (jnp.float32(0), jnp.float32(0), jnp.float32(0))
-
-        def body(loop: tuple[Carry, tuple], t: Array) -> tuple[tuple[Carry, tuple], Step]:
-            inner, (count, returned, lasted) = loop
-            inner, step = self._step(algorithm, inner._replace(state=outside[0]), t, context)
-            last = step.last
-            sums = (
-                count + jnp.sum(last, dtype=jnp.float32),
-                returned + jnp.sum(jnp.where(last, inner.returns, 0.0)),
-                lasted + jnp.sum(jnp.where(last, inner.lengths, 0), dtype=jnp.float32),
-            )
-            inner = inner._replace(
-                returns=jnp.where(last, 0.0, inner.returns), lengths=jnp.where(last, 0, inner.lengths), state=()
-            )
-            return (inner, sums), step
-
-        inner = carry._replace(state=(), totals={})
-        (inner, (count, returned, lasted)), steps = jax.lax.scan(body, (inner, zero), jnp.arange(self.length))
-        carry = inner._replace(state=outside[0], totals=outside[1])
-        ratios = {"episode_return": Ratio(returned, count), "episode_length": Ratio(lasted, count)}
-        return carry, self._window(steps, memory), ratios
-
-    def _episodes(self, algorithm: Any, carry: Carry, context: Context) -> tuple[Carry, Window, dict[str, Ratio]]:
-        iteration, outside = context.clock.iteration, (carry.state, carry.totals)
-        key_reset = keys.role(carry.key, keys.RESET, iteration + 1)
-        worlds, observation = self.environment.reset(key_reset, self.num_envs)
-        memory = algorithm.start(carry.state.policy, keys.role(carry.key, keys.START, iteration), self.spec)
-        zeros = jnp.zeros(self.num_envs)
-        start = carry._replace(
-            worlds=worlds, observation=observation, memory=memory, returns=zeros, lengths=jnp.int32(zeros)
-        )
-        shapes = jax.eval_shape(lambda: self._step(algorithm, start, jnp.int32(0), context)[1])
-        steps = jax.tree.map(lambda leaf: jnp.zeros((self.length, *leaf.shape), leaf.dtype), shapes)
-        valid = jnp.zeros((self.length, self.num_envs), bool)
-
-        def running(loop: tuple) -> Array:
-            return (loop[0] < self.length) & jnp.any(loop[2])
-
-        def body(loop: tuple) -> tuple:
-            t, inner, alive, steps, valid = loop
-            inner, step = self._step(algorithm, inner._replace(state=outside[0]), t, context)
-            steps = jax.tree.map(partial(jax.lax.dynamic_update_index_in_dim, index=t, axis=0), steps, step)
-            valid = valid.at[t].set(alive)
-            return t + 1, inner._replace(state=()), alive & ~step.last, steps, valid
-
-        alive = jnp.ones(self.num_envs, bool)
-        inner = start._replace(state=(), totals={})
-        _, inner, _, steps, valid = jax.lax.while_loop(running, body, (jnp.int32(0), inner, alive, steps, valid))
-        carry = inner._replace(state=outside[0], totals=outside[1], returns=zeros, lengths=jnp.int32(zeros))
-        count = jnp.float32(self.num_envs)
-        ratios = {
-            "episode_return": Ratio(jnp.sum(jnp.where(valid, steps.reward, 0.0)), count),
-            "episode_length": Ratio(jnp.sum(valid, dtype=jnp.float32), count),
-        }
-        return carry, self._window(steps, memory)._replace(valid=valid), ratios
-
-    def _window(self, steps: Step, memory: Any) -> Window:
-        return Window(steps, memory, jnp.arange(self.num_envs, dtype=jnp.int32), jnp.int32(0))

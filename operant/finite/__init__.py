@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from operant.finite import problems
     from operant.finite.average import relative_value_iteration
+    from operant.finite.functional import FunctionMDP
     from operant.finite.horizon import backward_induction
     from operant.finite.iteration import (
         modified_policy_iteration,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from operant.finite.mdp import MDP
     from operant.finite.pomdp import POMDP
     from operant.finite.solution import Solution
-    from operant.finite.structured import FunctionMDP, MoveMDP
+    from operant.finite.structured import MoveMDP
     from operant.finite.sweeps import gauss_seidel, prioritised_sweeping
     from operant.finite.toy_text import from_gymnasium
     from operant.finite.validation import MDPError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "MDP": "mdp",
     "POMDP": "pomdp",
-    "FunctionMDP": "structured",
+    "FunctionMDP": "functional",
     "MDPError": "validation",
     "MoveMDP": "structured",
     "Solution": "solution",

@@ -1,7 +1,7 @@
 """What values depend on: expected rewards r(s, a) and the part of p(s' | s, a) that goes on to a valued state.
 
 A model, as the solvers see one, has `num_states`, `num_actions`, `terminal`, `backup`, `chosen`, `mass`, `width` and
-`reward_bound`. `Collapsed` is the explicit one; `operant.finite.structured` has two that are not stored.
+`reward_bound`. `Collapsed` is the explicit one; `operant.finite.structured` and `functional` have two that are not stored.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class Collapsed:
             (weights[used], (used // self.num_actions, used)), shape=(self.num_states, weights.size)
         )
         rewards = np.where(weights > 0, self.rewards, 0.0)  # never 0 * -inf
-        leaks = ((weights > 0) & self.leaks).reshape(policy.shape).any(axis=1)
-        return sparse.csr_array(mixing @ self.transitions), mixing @ rewards, leaks
+        leaks = np.asarray(((weights > 0) & self.leaks).reshape(policy.shape).any(axis=1))
+        return sparse.csr_array(mixing @ self.transitions), np.asarray(mixing @ rewards), leaks
 
     def _checked(self, policy: np.ndarray) -> np.ndarray:
         if not np.issubdtype(policy.dtype, np.integer):

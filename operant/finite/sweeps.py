@@ -82,6 +82,7 @@ def _windows(model: Model, discount: float) -> list[Callable[[np.ndarray], float
         arguments = (matrix.indptr, matrix.indices, matrix.data, model.rewards, model.terminal, actions, discount)
         kernel = kernels.compiled(kernels.sweep_sparse)
     starts = range(0, max(model.num_states - WINDOW // 2, 1), WINDOW // 2)
+    assert kernel is not None  # numba is there: it compiled the order
     return [partial(kernel, order[first : first + WINDOW], *arguments) for first in starts]
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from operant.finite import undiscounted
 from operant.finite.bounds import contracts, interval, rounding, shifts
 from operant.finite.collapse import Model
+from operant.finite.functional import FunctionMDP
 from operant.finite.graph import towards_end
 from operant.finite.mdp import MDP
 from operant.finite.solution import Solution
-from operant.finite.structured import FunctionMDP, MoveMDP
+from operant.finite.structured import MoveMDP
 from operant.finite.validation import MDPError, check_discount
 
 Problem: TypeAlias = MDP | MoveMDP | FunctionMDP

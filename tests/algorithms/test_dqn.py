@@ -164,6 +164,10 @@ def test_each_update_descends_from_the_one_before(fresh, window):
     after = jax.tree.map(lambda p, g: p - 0.2 * g[1], halfway, state.optimiser[1])
     np.testing.assert_allclose(table(state.policy), table(after), atol=1e-5)
     np.testing.assert_array_equal(table(state.target), table(fresh.target))
+    # Where a copy is due (steps 997 to 1002), it is of what was just learned.
+    state, _ = learned(algorithm, fresh, window, iteration=166, progress=0.5)
+    np.testing.assert_array_equal(table(state.target), table(state.policy))
+    assert np.abs(table(state.target) - table(fresh.policy)).max() > 1e-3
 
 
 def test_no_gradient_reaches_the_target(fresh, window):

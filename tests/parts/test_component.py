@@ -73,18 +73,21 @@ def test_vmap_over_one_field():
 
 
 def test_unflattening_bypasses_init():
+    checked = []
+
     @component
     class Strict:
         value: float = 1.0
 
         def __post_init__(self) -> None:
+            checked.append(self.value)
             if not self.value > 0:
                 raise ValueError("must be positive")
 
     with pytest.raises(ValueError):
         Strict(-1.0)
     strict = jax.tree.map(lambda leaf: -leaf, Strict())
-    assert type(strict) is Strict and strict.value == -1.0
+    assert type(strict) is Strict and strict.value == -1.0 and checked == [-1.0, 1.0]
     placeholder = object()
     assert jax.tree.unflatten(jax.tree.structure(Strict()), [placeholder]).value is placeholder
 

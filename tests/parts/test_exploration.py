@@ -40,8 +40,8 @@ def test_epsilon_follows_its_schedule(progress, epsilon):
     assert fits(counts, epsilon / 4 + (1 - epsilon) * np.eye(4)[1])
 
 
-def test_the_random_action_does_not_depend_on_whether_to_explore():
-    # With one key for both draws, explored actions would all come from one end of the range.
+def test_so_many_draws_can_tell_the_greedy_actions_own_share():
+    # The greedy action is among those that exploring draws from.
     counts = frequencies(EpsilonGreedy(0.3))
     assert fits(counts, [0.075, 0.775, 0.075, 0.075])
     assert not fits(counts, [0.1, 0.7, 0.1, 0.1])

@@ -86,7 +86,9 @@ def test_no_text_raises_anything_but_an_operant_error(text):
         assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("kind, values", [(Linear, (1.0, 0.0, 0.0)), (Cosine, (1.0, 0.0, -1.0)), (Exponential, (1.0, 0.0))])
+@pytest.mark.parametrize(
+    "kind, values", [(Linear, (1.0, 0.0, 0.0)), (Cosine, (1.0, 0.0, -1.0)), (Exponential, (1.0, 0.0))]
+)
 def test_schedules_that_would_give_nan_are_refused(kind, values):
     with pytest.raises(OperantError, match="must be positive"):
         kind(*values)

@@ -22,8 +22,9 @@ def sequence_alignment(
     for action, (down, right) in enumerate(STEPS):
         able = (i + down < rows) & (j + right < columns)
         state = np.flatnonzero(able)
-        alike = letters[i[able] - 1 + down, j[able] - 1 + right]  # read only where both letters are used
-        reward = np.where(alike, match, mismatch) if action == 0 else np.full(len(state), gap)
+        reward = np.full(len(state), gap)
+        if action == 0:
+            reward = np.where(letters[i[able], j[able]], match, mismatch)
         parts.append((state, np.full_like(state, action), (i[able] + down) * columns + j[able] + right, reward))
     states, actions, targets, rewards = (np.concatenate(column) for column in zip(*parts, strict=True))
     return MDP.from_triples(

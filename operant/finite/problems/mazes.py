@@ -58,8 +58,8 @@ def maze(
     mix = np.zeros((4, 4))
     for action, (down, right) in enumerate(MOVES):
         mix[action, action] = 1.0 - slip
-        for side in ((right, down), (-right, -down)):
-            mix[action, MOVES.index(side)] += slip / 2.0
+        mix[action, MOVES.index((right, down))] += slip / 2.0
+        mix[action, MOVES.index((-right, -down))] += slip / 2.0
     return MoveMDP(successors, mix, -1.0, terminal=[goal], discount=discount)
 
 
