@@ -85,7 +85,7 @@ class Collector:
     def episodes(self, algorithm: Any, carry: Carry, context: Context) -> tuple[Carry, Window, dict[str, Ratio]]:
         iteration, outside = context.clock.iteration, (carry.state, carry.totals)
         key_reset = keys.role(carry.key, keys.RESET, iteration + 1)
-        worlds, observation = self.environment.reset(key_reset, self.spec.num_envs)
+        worlds, observation = self.environment.reset(key_reset, self.spec.num_envs, self.length)
         memory = algorithm.start(carry.state.policy, keys.role(carry.key, keys.START, iteration), self.spec)
         zeros = jnp.zeros(self.spec.num_envs)
         start = carry._replace(

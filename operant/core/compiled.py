@@ -122,7 +122,7 @@ class CompiledDriver:
 
     def _init(self, algorithm: Any, key: Array) -> Carry:
         state = algorithm.init(keys.role(key, keys.INIT), self.spec)
-        worlds, observation = self.environment.reset(keys.role(key, keys.RESET), self.num_envs)
+        worlds, observation = self.environment.reset(keys.role(key, keys.RESET), self.num_envs, self.length)
         memory = algorithm.start(state.policy, keys.role(key, keys.START), self.spec)
         zeros = jnp.zeros(self.num_envs)
         carry = Carry(key, state, worlds, observation, memory, zeros, jnp.int32(zeros), {}, well())

@@ -14,7 +14,7 @@ import numpy as np
 from operant.contracts import Array, Clock, Context
 from operant.core import keys
 from operant.core.statistics import Evaluation
-from operant.environments.compiled import POOL_DEPTH, Compiled
+from operant.environments.compiled import POOL_STEPS, POOL_STEPS_PER_START, Compiled
 from operant.environments.host import Host
 from operant.parts.heads import restart
 
@@ -32,7 +32,7 @@ class Tally(NamedTuple):
 
 def plan(episodes: int) -> tuple[int, int]:
     """`(slots, turns)` with slots x turns >= episodes, and no more turns than fresh starts in the pool."""
-    slots = max(min(episodes, SLOTS), -(-episodes // POOL_DEPTH))
+    slots = max(min(episodes, SLOTS), -(-episodes // (POOL_STEPS // POOL_STEPS_PER_START)))
     return slots, -(-episodes // slots)
 
 
@@ -63,7 +63,7 @@ def compiled_evaluator(environment: Compiled, episodes: int, explore: bool = Fal
             key_act, key_step = keys.role(key, keys.ACT, t), keys.role(key, keys.STEP, t)
             memory, action, _ = algorithm.act(policy, memory, observation, key_act, context, explore=explore)
             worlds, seen = environment.step(key_step, worlds, action)
-            returns, lengths, last = returns + seen.reward, lengths + 1, seen.terminated | seen.truncated
+            returns, lengths, last = returns + seen.reward, lengths + 1, jnp.logical_or(seen.terminated, seen.truncated)
             counted = last[:, None] & (jnp.arange(turns)[None] == turn[:, None])
             tally = Tally(
                 jnp.where(counted, returns[:, None], tally.returns), jnp.where(counted, lengths[:, None], tally.lengths)
@@ -106,7 +106,7 @@ def host_evaluation(
     for t in range((environment.time_limit or LONGEST) * turns):
         memory, action = act(memory, observation, last, np.int32(t))
         seen = environment.step(np.asarray(action))
-        observation, last = seen.observation, seen.terminated | seen.truncated
+        observation, last = seen.observation, np.logical_or(seen.terminated, seen.truncated)
         returns, lengths = returns + seen.reward, lengths + 1
         for slot in np.flatnonzero(last & (turn < turns)):
             tally.returns[slot, turn[slot]], tally.lengths[slot, turn[slot]] = returns[slot], lengths[slot]

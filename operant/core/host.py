@@ -178,7 +178,8 @@ class HostDriver:
     def _keys_of_window(self, key: Array, iteration: Array) -> tuple[Array, Array]:
         """The keys of each step, `[T]`: to restart memory with, and to act with."""
         times = iteration * self.length + jnp.arange(self.length)
-        return tuple(jax.vmap(lambda time, r=r: keys.role(key, r, time))(times) for r in (keys.START, keys.ACT))
+        starting, acting = (jax.vmap(lambda time, r=r: keys.role(key, r, time))(times) for r in (keys.START, keys.ACT))
+        return starting, acting
 
     def _learn_and_examine(
         self, algorithm: Any, carry: HostCarry, window: Window, ratios: dict[str, Ratio], clock: Clock

@@ -5,25 +5,24 @@ from typing import Any, NamedTuple
 import gymnasium
 import jax
 import jax.numpy as jnp
-from jax import Array
 
-from operant.contracts import Spec
+from operant.contracts import Array, Spec
 from operant.environments.spaces import environment_action, gymnasium_space, learner_space, map_leaves
 from operant.errors import OperantError
 from operant.parts.encoders import canonical_dtype
 
-# Reset states are drawn in blocks of at least this many steps (of one window, where windows are longer), this many
-# for each environment. Episodes that are on average shorter than the block's length / POOL_DEPTH make the index wrap,
-# and starts within one block repeat.
+# Fresh starts are drawn in blocks: one block for each window, and for at least this many steps; one start for this
+# many steps of each environment. Episodes that are on average shorter make the index wrap, and starts within one block
+# repeat.
 POOL_STEPS = 64
-POOL_DEPTH = 8
+POOL_STEPS_PER_START = 8
 
 
 class Worlds(NamedTuple):
     """The state of `num_envs` environments, with the pool of fresh starts that their resets consume."""
 
     state: Any  # [B, ...]
-    pool: Any  # (observations, states) [B * POOL_DEPTH, ...], or () where the environment resets by itself
+    pool: Any  # (observations, states) [starts, ...], or () where the environment resets by itself
     cursor: Array  # int32: how many of the pool were used
 
 
@@ -54,16 +53,14 @@ class Compiled:
         """What an algorithm is told: actions in the learner's units."""
         return Spec(self.observation_space, learner_space(self.action_space), num_envs, self.time_limit)
 
-    def reset(self, key: Array, num_envs: int) -> tuple[Worlds, Any]:
-        """`num_envs` fresh environments: `(worlds, observation [B, ...])`."""
+    def reset(self, key: Array, num_envs: int, length: int = POOL_STEPS) -> tuple[Worlds, Any]:
+        """`num_envs` fresh environments, for windows of `length` steps: `(worlds, observation [B, ...])`."""
         keys = jax.random.split(key, num_envs)
         observation, state = jax.vmap(lambda k: self.environment.reset(k, self.params))(keys)
         worlds = Worlds(_strong(state), (), jnp.int32(0))
         if self.pooled:
-            # Same keys, hence the same structure and dtypes; the first `refresh` replaces the content.
-            count = num_envs * POOL_DEPTH
-            fresh = jax.vmap(lambda k: self.environment.reset_env(k, self.params))(jax.random.split(key, count))
-            worlds = worlds._replace(pool=_strong(fresh))
+            count = num_envs * (max(length, POOL_STEPS) // POOL_STEPS_PER_START)
+            worlds = worlds._replace(pool=self._starts(jax.random.fold_in(key, 1), count))
         return worlds, self._observed(observation)
 
     def refresh(self, key: Array, worlds: Worlds, iteration: Array, length: int) -> Worlds:
@@ -73,8 +70,7 @@ class Compiled:
         count = jax.tree.leaves(worlds.pool)[0].shape[0]
 
         def draw() -> Worlds:
-            fresh = jax.vmap(lambda k: self.environment.reset_env(k, self.params))(jax.random.split(key, count))
-            return worlds._replace(pool=_strong(fresh), cursor=jnp.int32(0))
+            return worlds._replace(pool=self._starts(key, count), cursor=jnp.int32(0))
 
         every = -(-POOL_STEPS // length)
         # The clock is never batched, so this is a branch even under vmap.
@@ -97,6 +93,9 @@ class Compiled:
         final = self._observed(info["final_observation"])
         transition = Transition(jnp.float32(reward), *ends, final, self._observed(observation))
         return worlds._replace(state=_strong(state)), transition
+
+    def _starts(self, key: Array, count: int) -> Any:
+        return _strong(jax.vmap(lambda k: self.environment.reset_env(k, self.params))(jax.random.split(key, count)))
 
     def _step_pooled(self, keys: Array, worlds: Worlds, action: Any) -> tuple[Worlds, Transition]:
         environment, params = self.environment, self.params

@@ -46,16 +46,16 @@ class _Named(gymnasium.Wrapper):
                 "(observation, reward, terminated, truncated, info): split `done` into the two ends"
             )
         self.steps += 1
-        observation, reward, *ends, info = outcome
+        observation, reward, terminated, truncated, info = outcome
         self._check(observation)
         number = np.asarray(reward)
         if number.ndim or number.dtype.kind not in "biuf":
             said = f"environment {self.index} gave the reward {reward!r} at episode step {self.steps}"
             raise OperantError(f"{said}: a reward is one number")
-        if any(ends):
+        if terminated or truncated:
             # The reset that follows may overwrite the environment's own buffer.
             observation = copy.deepcopy(observation)
-        return observation, float(number), *ends, info
+        return observation, float(number), terminated, truncated, info
 
     def _raised(self, error: Exception, where: str) -> OperantError:
         said = f"the environment raised {type(error).__name__}: {first_line(error)}"
@@ -70,7 +70,7 @@ class _Named(gymnasium.Wrapper):
         array = np.asarray(leaf)
         if array.shape != space.shape:
             what, given, said = "shape", array.shape, space.shape
-        elif not np.can_cast(array.dtype, space.dtype, "same_kind"):  # float64 for float32 is fine, for an integer not
+        elif not np.can_cast(array.dtype, np.dtype(space.dtype), "same_kind"):  # float64 for float32 is fine, for an integer not
             what, given, said = "dtype", array.dtype, space.dtype
         else:
             return
@@ -141,7 +141,7 @@ class Host:
         """`observation` with the true final observation where the episode ended."""
         following = map_leaves(self.observation_space, lambda _, leaf: leaf.copy(), observation)
         for index in np.flatnonzero(ended):
-            _assign(self.observation_space, following, final[index], index)
+            _assign(self.observation_space, following, final[index], int(index))
         return following
 
     def _observed(self, observation: Any) -> Any:

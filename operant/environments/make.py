@@ -91,9 +91,9 @@ def name_of(environment: EnvironmentLike) -> str:
     if isinstance(environment, str):
         return environment
     spec = getattr(environment, "spec", None)
-    if getattr(spec, "id", None):
-        return spec.id
-    named = environment if hasattr(environment, "__name__") else type(environment)
+    if isinstance(identity := getattr(spec, "id", None), str):
+        return identity
+    named: Any = environment if hasattr(environment, "__name__") else type(environment)
     name = getattr(environment, "name", None)
     return name if isinstance(name, str) else named.__name__
 
@@ -136,7 +136,8 @@ def _compiled(environment: Any, params: Any, name: str, kwargs: dict[str, Any]) 
         if field not in _names(params):
             raise unknown(f"parameter of {name}", field, _names(params))
     if kwargs:
-        params = params._replace(**kwargs) if isinstance(params, tuple) else dataclasses.replace(params, **kwargs)
+        replace = params._replace if hasattr(params, "_replace") else params.replace
+        params = replace(**kwargs)
     return Compiled(environment, params, name)
 
 

@@ -44,7 +44,7 @@ def learner_space(space: gymnasium.Space) -> gymnasium.Space:
     raise OperantError(f"actions of {space} are not served: use Discrete, a flat MultiDiscrete or a floating Box")
 
 
-def environment_action(space: gymnasium.Space, action: Any, xp: Any = np) -> Any:
+def environment_action(space: Any, action: Any, xp: Any = np) -> Any:
     """A learner's action `[..., *shape]` in the units of the environment's own `space`.
 
     Bounded Box actions are clipped to [-1, 1] and stretched over the bounds, others are clipped to the bounds they

@@ -111,6 +111,7 @@ class Actor(eqx.Module):
         if isinstance(space, MultiDiscrete):
             ends = [int(sum(space.nvec[: i + 1])) for i in range(len(space.nvec) - 1)]
             return MultiCategorical(tuple(jnp.split(outputs, ends, axis=-1)))
+        assert self.log_std is not None
         return Normal(outputs, jnp.broadcast_to(self.log_std, outputs.shape))
 
 

@@ -17,7 +17,7 @@ from gymnax.environments.classic_control.pendulum import Pendulum
 from scipy import stats
 
 from operant.environments import Compiled
-from operant.environments.compiled import POOL_DEPTH, POOL_STEPS
+from operant.environments.compiled import POOL_STEPS, POOL_STEPS_PER_START
 from operant.errors import OperantError
 from tests.probes import Discounting, Probe, Truncation
 
@@ -106,7 +106,7 @@ def test_starts_are_taken_in_order_and_not_twice():
     total = 0
     for block in range(0, 512, POOL_STEPS):
         pool = worlds.pool[0][block]
-        assert len(pool) == 16 * POOL_DEPTH
+        assert len(pool) == 16 * (POOL_STEPS // POOL_STEPS_PER_START)
         ended = transition.terminated[block : block + POOL_STEPS]
         starts = transition.observation[block : block + POOL_STEPS][ended]  # row by row: time, then environment
         assert 0 < len(starts) < len(pool)

@@ -72,5 +72,5 @@ def cells_of_maze(height: int, width: int, *, walls: float = 0.2, seed: int = 0)
     free = np.random.default_rng(seed).random((height, width), dtype=np.float32) >= walls
     middle = (height // 2, width // 2)
     free[middle] = True
-    regions, _ = label(free)
+    regions: np.ndarray = label(free)[0]  # type: ignore[index]
     return regions == regions[middle]
