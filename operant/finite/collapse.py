@@ -1,7 +1,7 @@
 """What values depend on: expected rewards r(s, a) and the part of p(s' | s, a) that goes on to a valued state.
 
 A model, as the solvers see one, has `num_states`, `num_actions`, `terminal`, `backup`, `chosen`, `mass`, `width` and
-`reward_bound`. `Collapsed` is the explicit one; `operant.finite.structured` and `functional` have two that are not stored.
+`reward_bound`. `Collapsed` is the explicit one; `structured` and `functional` hold two that are not stored.
 """
 
 from __future__ import annotations

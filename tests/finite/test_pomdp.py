@@ -29,16 +29,6 @@ def search(pomdp: finite.POMDP, weight: np.ndarray, steps: int, discount: float)
     )
 
 
-@pytest.mark.slow
-def test_tiger():
-    pomdp, belief = tiger(), np.array([0.5, 0.5])
-    solution = solve_pomdp(pomdp, tolerance=1e-3)
-    assert solution.value(belief) == pytest.approx(19.3714, abs=solution.error + 5e-5)
-    assert solution.error <= 2e-3
-    assert solution.action(belief) == 0 and solution.action(np.array([0.99, 0.01])) == 2
-    assert (belief @ qmdp(pomdp)).max() > solution.value(belief) + solution.error
-
-
 def test_tiger_over_six_steps():
     pomdp = tiger()
     solution, upper = solve_pomdp(pomdp, horizon=6), qmdp(pomdp)
