@@ -27,6 +27,7 @@ def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | DQN:
             num_steps=settings["num_steps"],
             num_epochs=settings["num_epochs"],
             num_minibatches=settings["num_minibatches"],
+            normalise=(),
             network=MLP((64, 64), "tanh"),
         )
     return DQN(

@@ -39,17 +39,25 @@ class Collector:
     spec: Spec
     length: int
 
-    def step(self, algorithm: Any, carry: Carry, t: Array, context: Context) -> tuple[Carry, Step]:
+    def keys(self, key: Array, iteration: Array) -> tuple[Array, Array, Array]:
+        """The keys of each step of a window, `[T]`: to act, to step, and to restart memory after the step.
+
+        All at once, because random numbers cost much less in bulk.
+        """
+        times = iteration * self.length + jnp.arange(self.length)
+        acting, stepping = (jax.vmap(partial(keys.role, key, role))(times) for role in (keys.ACT, keys.STEP))
+        return acting, stepping, jax.vmap(partial(keys.role, key, keys.START))(times + 1)
+
+    def step(self, algorithm: Any, carry: Carry, key: tuple[Array, Array, Array], context: Context) -> tuple[Carry, Step]:
         """One step of every environment; the running episode's return and length are those after it."""
-        time = context.clock.iteration * self.length + t
-        key_act, key_step = keys.role(carry.key, keys.ACT, time), keys.role(carry.key, keys.STEP, time)
+        key_act, key_step, key_start = key
         policy = carry.state.policy
         memory, action, extras = algorithm.act(policy, carry.memory, carry.observation, key_act, context, explore=True)
         worlds, seen = self.environment.step(key_step, carry.worlds, action)
         ends = seen.terminated, seen.truncated
         step = Step(carry.observation, action, seen.reward, *ends, seen.next_observation, extras)
         if jax.tree.leaves(memory):
-            fresh = algorithm.start(policy, keys.role(carry.key, keys.START, time + 1), self.spec)
+            fresh = algorithm.start(policy, key_start, self.spec)
             memory = restart(memory, fresh, step.last)
         carry = carry._replace(worlds=worlds, observation=seen.observation, memory=memory)
         return carry._replace(returns=carry.returns + seen.reward, lengths=carry.lengths + 1), step
@@ -58,28 +66,22 @@ class Collector:
         iteration, memory = context.clock.iteration, carry.memory
         key_pool = keys.role(carry.key, keys.POOL, iteration)
         carry = carry._replace(worlds=self.environment.refresh(key_pool, carry.worlds, iteration, self.length))
-        # Only what a step changes travels through the scan: the learner's state stays outside it.
         outside = carry.state, carry.totals
-        zero = (jnp.float32(0), jnp.float32(0), jnp.float32(0))
 
-        def body(loop: tuple[Carry, tuple], t: Array) -> tuple[tuple[Carry, tuple], Step]:
-            inner, (count, returned, lasted) = loop
-            inner, step = self.step(algorithm, inner._replace(state=outside[0]), t, context)
-            last = step.last
-            sums = (
-                count + jnp.sum(last, dtype=jnp.float32),
-                returned + jnp.sum(jnp.where(last, inner.returns, 0.0)),
-                lasted + jnp.sum(jnp.where(last, inner.lengths, 0), dtype=jnp.float32),
-            )
-            inner = inner._replace(
-                returns=jnp.where(last, 0.0, inner.returns), lengths=jnp.where(last, 0, inner.lengths), state=()
-            )
-            return (inner, sums), step
+        def body(inner: Carry, key: tuple) -> tuple[Carry, tuple]:
+            inner, step = self.step(algorithm, inner._replace(state=outside[0]), key, context)
+            ongoing, last = inner, step.last
+            returns, lengths = jnp.where(last, 0.0, inner.returns), jnp.where(last, 0, inner.lengths)
+            return inner._replace(returns=returns, lengths=lengths, state=()), (step, ongoing.returns, ongoing.lengths)
 
         inner = carry._replace(state=(), totals={})
-        (inner, (count, returned, lasted)), steps = jax.lax.scan(body, (inner, zero), jnp.arange(self.length))
-        carry = inner._replace(state=outside[0], totals=outside[1])
-        ratios = {"episode_return": Ratio(returned, count), "episode_length": Ratio(lasted, count)}
+        inner, (steps, returns, lengths) = jax.lax.scan(body, inner, self.keys(carry.key, iteration))
+        carry, last = inner._replace(state=outside[0], totals=outside[1]), steps.last
+        count = jnp.sum(last, dtype=jnp.float32)
+        ratios = {
+            "episode_return": Ratio(jnp.sum(jnp.where(last, returns, 0.0)), count),
+            "episode_length": Ratio(jnp.sum(jnp.where(last, lengths, 0), dtype=jnp.float32), count),
+        }
         return carry, self._window(steps, memory), ratios
 
     def episodes(self, algorithm: Any, carry: Carry, context: Context) -> tuple[Carry, Window, dict[str, Ratio]]:
@@ -91,7 +93,8 @@ class Collector:
         start = carry._replace(
             worlds=worlds, observation=observation, memory=memory, returns=zeros, lengths=jnp.int32(zeros)
         )
-        shapes = jax.eval_shape(lambda: self.step(algorithm, start, jnp.int32(0), context)[1])
+        every = self.keys(carry.key, iteration)
+        shapes = jax.eval_shape(lambda: self.step(algorithm, start, jax.tree.map(lambda each: each[0], every), context)[1])
         steps = jax.tree.map(lambda leaf: jnp.zeros((self.length, *leaf.shape), leaf.dtype), shapes)
         valid = jnp.zeros((self.length, self.spec.num_envs), bool)
 
@@ -100,7 +103,7 @@ class Collector:
 
         def body(loop: tuple) -> tuple:
             t, inner, alive, steps, valid = loop
-            inner, step = self.step(algorithm, inner._replace(state=outside[0]), t, context)
+            inner, step = self.step(algorithm, inner._replace(state=outside[0]), jax.tree.map(lambda each: each[t], every), context)
             steps = jax.tree.map(partial(jax.lax.dynamic_update_index_in_dim, index=t, axis=0), steps, step)
             valid = valid.at[t].set(alive)
             return t + 1, inner._replace(state=()), alive & ~step.last, steps, valid

@@ -14,11 +14,12 @@ import numpy as np
 from operant.contracts import Array, Clock, Context
 from operant.core import keys
 from operant.core.statistics import Evaluation
-from operant.environments.compiled import POOL_STEPS, POOL_STEPS_PER_START, Compiled
+from operant.environments.compiled import Compiled
 from operant.environments.host import Host
 from operant.parts.heads import restart
 
-SLOTS = 128
+SLOTS = 1024
+MOST_TURNS = 2
 # Where an environment has no time limit, the steps that an evaluation may spend on one episode.
 LONGEST = 10_000
 
@@ -31,8 +32,11 @@ class Tally(NamedTuple):
 
 
 def plan(episodes: int) -> tuple[int, int]:
-    """`(slots, turns)` with slots x turns >= episodes, and no more turns than fresh starts in the pool."""
-    slots = max(min(episodes, SLOTS), -(-episodes // (POOL_STEPS // POOL_STEPS_PER_START)))
+    """`(slots, turns)` with slots x turns >= episodes.
+
+    Slots that are done play on until all are, so a slot has many more fresh starts in the pool than turns.
+    """
+    slots = max(min(episodes, SLOTS), -(-episodes // MOST_TURNS))
     return slots, -(-episodes // slots)
 
 

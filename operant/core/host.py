@@ -57,6 +57,7 @@ class HostDriver:
 
     def start(self, seed: int) -> HostCarry:
         """The carry before the first iteration."""
+        self._world = None
         carry = jax.jit(self._init)(self.algorithm, keys.root(seed))
         return jax.tree.map(jnp.copy, carry)
 

@@ -49,7 +49,7 @@ def examine(health: Health, iteration: Array, window: Any, metrics: dict[str, Ar
 
 def _sum(tree: Any) -> Array:
     floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    # Halved twice so that large finite values of one sign do not overflow into a false alarm.
+    # Scaled down so that a sum of large but finite values does not overflow into a false alarm.
     return sum((jnp.sum(leaf.astype(jnp.float32) * 1e-6) for leaf in floats), jnp.float32(0.0))
 
 

@@ -70,7 +70,8 @@ class _Named(gymnasium.Wrapper):
         array = np.asarray(leaf)
         if array.shape != space.shape:
             what, given, said = "shape", array.shape, space.shape
-        elif not np.can_cast(array.dtype, np.dtype(space.dtype), "same_kind"):  # float64 for float32 is fine, for an integer not
+        # float64 for float32 is fine, for an integer it is not.
+        elif not np.can_cast(array.dtype, np.dtype(space.dtype), "same_kind"):
             what, given, said = "dtype", array.dtype, space.dtype
         else:
             return
@@ -135,7 +136,8 @@ class Host:
                 observation = self._observed(fresh)
             else:
                 following = self._spliced(observation, info["final_obs"], ended)
-        return Transition(np.asarray(reward, np.float32), terminated, truncated, following, observation)
+        ends = np.array(terminated, bool), np.array(truncated, bool)  # a vector environment may reuse its own
+        return Transition(np.array(reward, np.float32), *ends, following, observation)
 
     def _spliced(self, observation: Any, final: Any, ended: np.ndarray) -> Any:
         """`observation` with the true final observation where the episode ended."""
@@ -165,8 +167,8 @@ def _assign(space: gymnasium.Space, batch: Any, single: Any, index: int) -> None
         for name, part in space.spaces.items():
             _assign(part, batch[name], single[name], index)
     elif isinstance(space, Tuple):
-        for part, rows, leaf in zip(space.spaces, batch, single, strict=True):
-            _assign(part, rows, leaf, index)
+        for number, part in enumerate(space.spaces):
+            _assign(part, batch[number], single[number], index)
     else:
         batch[index] = single
 

@@ -27,11 +27,3 @@ def stop_gradient(array: Array | float) -> Array:
 
         return jax.lax.stop_gradient(array)
     return array.detach() if is_torch_array(array) else array
-
-
-def logsumexp(array: Array, axis: int = -1) -> Array:
-    """log Σ exp over `axis`, without overflow; -inf entries count as zero probability."""
-    xp = namespace(array)
-    top = stop_gradient(xp.max(array, axis=axis, keepdims=True))
-    top = xp.where(xp.isfinite(top), top, 0.0)  # all entries -inf: the shift would be inf - inf
-    return xp.squeeze(top, axis=axis) + xp.log(xp.sum(xp.exp(array - top), axis=axis))

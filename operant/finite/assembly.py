@@ -70,7 +70,7 @@ def arrays(transitions: Any, rewards: Any, terminal: Any, legal: Any) -> dict[st
         from scipy import sparse
 
         matrices = [sparse.coo_array(matrix) for matrix in transitions]
-        num_states, num_actions = matrices[0].shape[0], len(matrices)
+        num_states, num_actions = int(matrices[0].shape[0]), len(matrices)  # type: ignore[index]
         for action, matrix in enumerate(matrices):
             if matrix.shape != (num_states, num_states):
                 raise MDPError(f"action {action}: matrix of shape {matrix.shape}, not {(num_states, num_states)}")

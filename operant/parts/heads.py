@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from operant.contracts import Array
 from operant.errors import OperantError
 from operant.parts.distributions import Categorical, MultiCategorical, Normal
+from operant.parts.encoders import features_shape
 from operant.parts.networks import Linear, Recipe
 
 
@@ -66,7 +67,7 @@ class Network(eqx.Module):
         and the memory right after each step, before any restart, `[T, B, ...]`.
         """
         if not self.recurrent:
-            return (), self.head(jax.vmap(jax.vmap(self.body))(features)), ()
+            return (), self.after((), features), ()
 
         def step(memory: Any, inputs: tuple[Array, Array]) -> tuple[Any, tuple[Array, Any]]:
             x, ended = inputs
@@ -78,7 +79,37 @@ class Network(eqx.Module):
 
     def after(self, memory: Any, features: Array) -> Array:
         """Outputs `[T, B, size]` of one more step from each memory `[T, B, ...]`, as `unroll` returns them."""
-        return jax.vmap(lambda m, x: self(m, x)[1])(memory, features)
+        # As one batch of T x B: nested batches cost XLA a transposition of every product.
+        lead = features.shape[:2]
+        memory, features = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (memory, features))
+        return self(memory, features)[1].reshape(*lead, -1)
+
+
+def next_outputs(network: Network, outputs: Array, following: Array, ended: Array) -> Array:
+    """A memoryless network's outputs `[T, B, size]` for what followed each step of a window, features `[T, B, F...]`.
+
+    `outputs` are those for the steps' own observations. What followed is the next step's observation, already
+    evaluated, except in the last step and where `ended [T, B]`: only the steps with such an end are computed, so that
+    the rare ends do not cost a second pass over the window.
+    """
+    length = ended.shape[0]
+    needed = jnp.any(ended, axis=1).at[-1].set(True)
+    (times,) = jnp.nonzero(needed, size=length, fill_value=length - 1)
+    count = jnp.sum(needed, dtype=jnp.int32)
+    shifted = jnp.roll(outputs, -1, axis=0)
+
+    def compute(number: Array, result: Array) -> Array:
+        t = times[number]
+        exact = jnp.where((ended[t] | (t == length - 1))[:, None], network((), following[t])[1], result[t])
+        return result.at[t].set(exact)
+
+    return jax.lax.fori_loop(0, count, compute, shifted)
+
+
+def has_memory(recipe: Recipe, space: gymnasium.Space) -> bool:
+    """Whether a recipe's network for observations of `space` is recurrent; nothing is computed."""
+    shape = features_shape(space)
+    return hasattr(eqx.filter_eval_shape(lambda key: recipe(key, shape), jax.random.key(0)), "start")
 
 
 def restart(memory: Any, fresh: Any, ended: Array) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Text
+from jax.flatten_util import ravel_pytree
 from scipy.special import log_softmax
 from scipy.stats import norm
 
@@ -49,6 +50,12 @@ class Recording:
             return gradient, (count + 1, jax.tree.map(lambda all_, g: all_.at[count].set(g), seen, gradient))
 
         return optax.GradientTransformation(init, update)
+
+
+def recorded(state):
+    """The gradients that a `Recording` saw, `[updates, ...]`, in the shapes of `(actor, critic)`."""
+    _, unravel = ravel_pytree((state.policy.actor, state.critic))
+    return jax.vmap(unravel)(state.optimiser[1])
 
 
 def spec_of(features, space=None, num_envs=ENVS):
@@ -151,7 +158,7 @@ def linear_values(critic, features):
 
 def rows(state, name, update):
     """The recorded gradient of an update in the weights of the linear actor or critic, one row for each step."""
-    actor, critic = state.optimiser[1]
+    actor, critic = recorded(state)
     network = actor.network if name == "actor" else critic
     return np.asarray(network.head.weight[update], np.float64)[:SIZE]
 
@@ -203,7 +210,7 @@ def test_the_gradient_is_the_policy_gradient_with_advantages_normalised_in_each_
 
 def test_the_global_norm_is_clipped(still, fresh, window):
     def norms(state):
-        flat = [np.asarray(g, np.float64).reshape(UPDATES, -1) for g in jax.tree.leaves(state.optimiser[1])]
+        flat = [np.asarray(g, np.float64).reshape(UPDATES, -1) for g in jax.tree.leaves(recorded(state))]
         return np.linalg.norm(np.concatenate(flat, axis=1), axis=1)
 
     free, metrics = still
@@ -212,7 +219,7 @@ def test_the_global_norm_is_clipped(still, fresh, window):
     clipped, told = learned(dataclasses.replace(STILL, max_gradient_norm=bound), fresh, window)
     factor = np.minimum(1.0, bound / norms(free))
     assert (factor < 1).any() and (factor == 1).any()
-    for a, b in zip(jax.tree.leaves(free.optimiser[1]), jax.tree.leaves(clipped.optimiser[1]), strict=True):
+    for a, b in zip(jax.tree.leaves(recorded(free)), jax.tree.leaves(recorded(clipped)), strict=True):
         np.testing.assert_allclose(b, a * factor.reshape(-1, *[1] * (a.ndim - 1)), rtol=1e-4, atol=1e-8)
     np.testing.assert_allclose(told["gradient_norm"], metrics["gradient_norm"], rtol=1e-6)  # before clipping
 
@@ -221,7 +228,7 @@ def influence(fresh, window, t, env):
     """How far the critic's gradients move where what followed one step was something else."""
     following = window.steps.next_observation.at[t, env].set(7.0 * jnp.eye(2 * SIZE)[0])
     other = window._replace(steps=window.steps._replace(next_observation=following))
-    a, b = (learned(STILL, fresh, w)[0].optimiser[1][1].head.weight for w in (window, other))
+    a, b = (recorded(learned(STILL, fresh, w)[0])[1].head.weight for w in (window, other))
     return np.abs(np.asarray(a - b)).max()
 
 
@@ -241,11 +248,11 @@ def test_target_kl_leaves_out_the_remaining_updates(fresh, window):
         done = int(state.optimiser[0])
         counts.append(done)
         # The same updates as ever up to the stop, and from there on neither parameters nor moments move.
-        for leaf, whole in zip(jax.tree.leaves(state.optimiser[1]), jax.tree.leaves(full.optimiser[1]), strict=True):
+        for leaf, whole in zip(jax.tree.leaves(recorded(state)), jax.tree.leaves(recorded(full)), strict=True):
             np.testing.assert_allclose(leaf[:done], whole[:done], rtol=1e-5, atol=1e-6)
             assert not np.any(leaf[done:])
         begun, ended = (fresh.policy.actor, fresh.critic), (state.policy.actor, state.critic)
-        for p, g, new in zip(*map(jax.tree.leaves, (begun, full.optimiser[1], ended)), strict=True):
+        for p, g, new in zip(*map(jax.tree.leaves, (begun, recorded(full), ended)), strict=True):
             np.testing.assert_allclose(new, p - 0.3 * np.sum(g[:done], axis=0), rtol=1e-4, atol=1e-5)
     assert counts[:2] == [0, 1] and counts[-1] == UPDATES and counts == sorted(counts)
     assert any(1 < count < UPDATES for count in counts), counts
@@ -268,6 +275,7 @@ def small():
     rng = np.random.default_rng(4)
     state = loud(init(WHOLE, 1, SMALL))
     observation, following = rng.normal(size=(2, LENGTH, ENVS, FEATURES))
+    following[:-1] = np.where(LAST[:-1, :, None], following[:-1], observation[1:])
     window = window_of(WHOLE, state, observation, following, SMALL)[0]
     off = jnp.float32(rng.normal(size=(LENGTH, ENVS)) * 0.4)
     return state, window._replace(steps=window.steps._replace(extras=window.steps.extras + off))
@@ -492,7 +500,7 @@ def test_states_are_recomputed_from_the_windows_memory_and_start_anew_at_ends(re
 def test_minibatches_are_whole_environments(remembering):
     state, window, _ = remembering
     after, _ = learned(RECURRENT, state, window, spec=COLUMNS)
-    for network in after.optimiser[1][0].network, after.optimiser[1][1]:
+    for network in recorded(after)[0].network, recorded(after)[1]:
         rows = np.abs(np.asarray(network.parameters.body.layers[0].weight)).max(axis=2) > 0
         epochs = rows.reshape(EPOCHS, MINIBATCHES, ENVS)
         assert (epochs.sum(axis=2) == ENVS // MINIBATCHES).all() and (epochs.sum(axis=1) == 1).all()

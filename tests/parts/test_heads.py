@@ -180,3 +180,19 @@ def test_numbers_of_outputs():
     for space in (MultiBinary(3), MultiDiscrete([[2, 2]])):
         with pytest.raises(OperantError, match="not served"):
             num_outputs(space)
+
+
+def test_what_followed_each_step_is_evaluated_once_where_episodes_go_on_and_exactly_where_they_end():
+    from operant.parts.heads import next_outputs
+
+    rng = np.random.default_rng(3)
+    network = Network(MLP((8,)), jax.random.key(0), (3,), 2, 1.0)
+    observation = rng.normal(size=(6, 4, 3)).astype(np.float32)
+    ended = rng.random((6, 4)) < 0.3
+    # Episodes that go on see what followed as their next observation; ended ones saw something else.
+    following = np.concatenate([observation[1:], rng.normal(size=(1, 4, 3)).astype(np.float32)])
+    following = np.where(ended[..., None], rng.normal(size=following.shape).astype(np.float32), following)
+    outputs = network.after((), jnp.asarray(observation))
+    fast = jax.jit(next_outputs)(network, outputs, jnp.asarray(following), jnp.asarray(ended))
+    np.testing.assert_allclose(fast, network.after((), jnp.asarray(following)), rtol=1e-5, atol=1e-6)
+    assert ended[:-1].any() and not ended.all()

@@ -16,18 +16,20 @@ a truncated step bootstraps from the value of its true final observation. A netw
 back-propagation through the whole window, minibatches are then made of whole environments.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
 from operant.contracts import Context, Spec, Steps, Window
 from operant.equations import clipped_surrogate, explained_variance, gae, kl_k3
 from operant.errors import OperantError
-from operant.parts.component import component
+from operant.parts.component import check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.heads import Actor, Network, flat_actions, num_outputs, shaped_actions
+from operant.parts.heads import Actor, Network, flat_actions, has_memory, next_outputs, num_outputs, shaped_actions
 from operant.parts.networks import MLP, Recipe
 from operant.parts.normalisers import Moments, ReturnScale, normalise, update, update_and_scale
 from operant.parts.optimisers import Adam, Optimiser, descend
@@ -81,7 +83,10 @@ class PPO:
         num_outputs(spec.action_space)
         if unknown := set(self.normalise) - {"observations", "rewards"}:
             raise OperantError(f"cannot normalise {', '.join(sorted(unknown))}: known are observations, rewards")
-        memory = Network(self.network, jax.random.key(0), features_shape(spec.observation_space), 1, 1.0).recurrent
+        check_range(self, 1, math.inf, "num_steps", "num_epochs", "num_minibatches")
+        check_range(self, 0, 1, "discount", "gae_lambda")
+        check_range(self, 0, math.inf, "learning_rate", "clip", "max_gradient_norm", "target_kl", "value_coefficient")
+        memory = has_memory(self.network, spec.observation_space)
         columns = spec.num_envs * (1 if memory else self.num_steps)
         if columns % self.num_minibatches:
             what = "environments (the network has memory)" if memory else "steps x environments"
@@ -97,7 +102,7 @@ class PPO:
         shape = features_shape(spec.observation_space)
         actor = Actor(self.network, key_actor, shape, spec.action_space, gain=0.01)
         critic = Network(self.network, key_critic, shape, 1, gain=1.0)
-        moments = self.optimiser.transform().init((actor, critic))
+        moments = self.optimiser.transform().init(ravel_pytree((actor, critic))[0])
         policy = Policy(actor, Moments.init(shape))
         return State(policy, critic, critic.start(spec.num_envs), moments, ReturnScale.init(spec.num_envs))
 
@@ -122,7 +127,11 @@ class PPO:
         # 2. advantages and value targets, by the critic as it is before the update
         memory = jax.tree.map(lambda leaf: leaf[window.slots], state.memory)
         carried, values, after = state.critic.unroll(memory, features, steps.last)
-        values, next_values = values[..., 0], state.critic.after(after, following)[..., 0]
+        if state.critic.recurrent:
+            next_values = state.critic.after(after, following)
+        else:
+            next_values = next_outputs(state.critic, values, following, steps.truncated)
+        values, next_values = values[..., 0], next_values[..., 0]
         scale, rewards = state.scale, steps.reward
         if "rewards" in self.normalise:
             running = scale.returns[window.slots]
@@ -135,16 +144,18 @@ class PPO:
         times = Times(features, action, steps.extras, advantages, targets, steps.last)
         columns = self._columns(times, state.critic.recurrent), (window.memory, memory)
         packing = Packing.of(columns)
-        packed, count = packing.pack(columns), advantages.size if not state.critic.recurrent else advantages.shape[1]
+        packed, count = packing.pack(columns), columns[0].last.shape[0]
 
         def epoch(learner: tuple, key: Array) -> tuple[tuple, dict[str, Array]]:
             order = permutation(key, count).reshape(self.num_minibatches, -1)
             minibatches = jax.tree.map(lambda rows: rows[order], packed)
-            return jax.lax.scan(lambda c, rows: self._update(c, *packing.unpack(rows), context), learner, minibatches)
+            return jax.lax.scan(lambda c, rows: self._update(c, packing.unpack(rows), unravel, context), learner, minibatches)
 
-        learner = (policy.actor, state.critic), state.optimiser, jnp.bool_(False)
+        # One flat vector of parameters, so that an optimiser's step is a few operations and not a few for each array.
+        networks, unravel = ravel_pytree((policy.actor, state.critic))
+        learner = networks, state.optimiser, jnp.bool_(False)
         learner, metrics = jax.lax.scan(epoch, learner, jax.random.split(key, self.num_epochs))
-        (actor, critic), optimiser, _ = learner
+        (networks, optimiser, _), (actor, critic) = learner, unravel(learner[0])
         metrics = jax.tree.map(jnp.mean, metrics) | {"explained_variance": explained_variance(values, targets)}
         # The statistics change last: everything above saw the observations as the acting policy did.
         moments = policy.moments
@@ -163,12 +174,13 @@ class PPO:
             return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), times)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, 1, *leaf.shape[2:]), times)
 
-    def _update(self, learner: tuple, times: Times, memories: Any, context: Context) -> tuple[tuple, dict[str, Array]]:
+    def _update(self, learner: tuple, columns: tuple, unravel: Any, context: Context) -> tuple[tuple, dict[str, Array]]:
         """4.-6. One gradient step from one minibatch."""
-        networks, moments, stopped = learner
+        (networks, moments, stopped), (times, memories) = learner, columns
         batch = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), times)
         progress = context.clock.progress
-        gradient, metrics = jax.grad(self._loss, has_aux=True)(networks, batch, memories, context)
+        loss = lambda flat: self._loss(unravel(flat), batch, memories, context)  # noqa: E731
+        gradient, metrics = jax.grad(loss, has_aux=True)(networks)
         rate = at(self.learning_rate, progress)
         updated = descend(self.optimiser, gradient, moments, networks, rate, self.max_gradient_norm)
         metrics["gradient_norm"] = updated[2]

@@ -13,6 +13,7 @@ gradient is exact); the baseline is the leave-one-out mean, which does not depen
 gradient unbiased; N episodes to an update. An episode that reaches the time limit counts what it collected.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from jax import Array
 
 from operant.contracts import Context, Episodes, Spec, Window
 from operant.equations import discounted_returns, policy_gradient
-from operant.parts.component import component
+from operant.parts.component import check_range, component
 from operant.parts.encoders import encode, features_shape
 from operant.parts.heads import Actor, flat_actions, num_outputs, shaped_actions
 from operant.parts.networks import MLP, Recipe
@@ -46,6 +47,8 @@ class REINFORCE:
 
     def check(self, spec: Spec) -> None:
         num_outputs(spec.action_space)
+        check_range(self, 0, 1, "discount")
+        check_range(self, 0, math.inf, "learning_rate", "max_gradient_norm")
 
     def window(self) -> Episodes:
         return Episodes()
@@ -69,6 +72,7 @@ class REINFORCE:
     def gradient(self, policy: Actor, window: Window, context: Context) -> tuple[Actor, dict[str, Array]]:
         """The descent direction `[like policy]` and metrics of one window of whole episodes."""
         steps, spec = window.steps, context.spec
+        assert window.valid is not None, "whole episodes carry their mask"
         valid = window.valid.astype(jnp.float32)
         # 2. Beyond the first end nothing counts; up to it no step is cut.
         rewards = steps.reward * valid

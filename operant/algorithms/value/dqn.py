@@ -19,6 +19,7 @@ episode bootstraps from its true final observation. `warmup` and `target_every` 
 environments and take effect between windows.
 """
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -30,10 +31,10 @@ from operant.contracts import Context, Spec, Steps, Window
 from operant.core.metrics import Ratio
 from operant.equations import huber, squared, td_target
 from operant.errors import OperantError
-from operant.parts.component import component
+from operant.parts.component import check_range, component
 from operant.parts.encoders import encode, example, features_shape
 from operant.parts.exploration import EpsilonGreedy, Exploration
-from operant.parts.heads import Network
+from operant.parts.heads import Network, has_memory, num_outputs
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser, descend
 from operant.parts.replay import Uniform
@@ -79,8 +80,10 @@ class DQN:
             raise OperantError(f"dqn needs Discrete actions, not {spec.action_space}: ppo serves those")
         if self.bootstrap not in ("max", "double"):
             raise OperantError(f"unknown bootstrap {self.bootstrap!r}: known are max, double")
-        body = Network(self.network, jax.random.key(0), features_shape(spec.observation_space), 1, None)
-        if body.recurrent:
+        check_range(self, 1, math.inf, "num_steps", "num_updates", "batch_size", "target_every")
+        check_range(self, 0, math.inf, "warmup", "learning_rate", "huber_threshold", "max_gradient_norm")
+        check_range(self, 0, 1, "discount")
+        if has_memory(self.network, spec.observation_space):
             raise OperantError("dqn's replay holds single transitions and cannot train a network with memory")
 
     def window(self) -> Steps:
@@ -88,7 +91,7 @@ class DQN:
 
     def init(self, key: Array, spec: Spec) -> State:
         shape = features_shape(spec.observation_space)
-        network = Network(self.network, key, shape, int(spec.action_space.n), gain=None)
+        network = Network(self.network, key, shape, num_outputs(spec.action_space), gain=None)
         observation = example(spec.observation_space)
         zero = jnp.float32(0.0)
         row = Transition(observation, jnp.int32(0), zero, zero, observation)
@@ -157,7 +160,7 @@ class DQN:
         taken = jax.nn.one_hot(batch.action, values.shape[-1])
         value = jnp.sum(values * taken, axis=-1)
         bootstrap = jnp.sum(next_values * best, axis=-1)
-        y = jax.lax.stop_gradient(td_target(batch.reward, batch.continues, bootstrap, self.discount))
+        y = td_target(batch.reward, batch.continues, bootstrap, self.discount)
         error = y - value
         loss = jnp.mean(squared(error) if self.huber_threshold is None else huber(error, self.huber_threshold))
         return loss, {"loss": loss, "value": jnp.mean(value)}
