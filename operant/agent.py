@@ -193,5 +193,3 @@ def _batched(space: gymnasium.Space, observation: Any) -> tuple[Any, bool]:
         raise OperantError(f"an observation of shape {array.shape} does not fit the space's {shape}, nor a batch of it")
     array, single = array.astype(canonical_dtype(space.dtype)), array.ndim == len(shape)
     return (array[None] if single else array), single
-
-

@@ -1,4 +1,4 @@
-"""Probe environments: each can only be solved by one part of an algorithm that works, and so points at the one that does not.
+"""Probe environments: each needs one part of an algorithm to work, and so points at the one that does not.
 
 They have gymnax's methods without inheriting from it; `as_gymnasium` gives the same dynamics as a Gymnasium class.
 """
@@ -111,7 +111,7 @@ class ContinuousAction(Probe):
 
 
 class Truncation(Probe):
-    """Paid 1 for ever, cut after 5 steps by the time limit: v = 1 / (1 - discount). Fails if a cut is taken for death."""
+    """Paid 1 for ever, cut after 5 steps by the time limit: v = 1 / (1 - discount). A cut is no death."""
 
     length = 5
     truncates = True

@@ -94,7 +94,8 @@ class Confused(Compiled):
 
     def step(self, key, worlds, action):
         worlds, seen = super().step(key, worlds, action)
-        return worlds, seen._replace(terminated=seen.terminated | seen.truncated, truncated=jnp.zeros_like(seen.truncated))
+        never = jnp.zeros_like(seen.truncated)
+        return worlds, seen._replace(terminated=seen.terminated | seen.truncated, truncated=never)
 
 
 @pytest.mark.parametrize("algorithm", [ppo, dqn], ids=["ppo", "dqn"])

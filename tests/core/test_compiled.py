@@ -35,6 +35,12 @@ def leaves(carry):
     return [np.asarray(convert(leaf)) for leaf in jax.tree.leaves(carry)]
 
 
+def first_window(driver, carry, iteration):
+    """The window that one member's `carry` learns from at `iteration`."""
+    times = jnp.int32(iteration), jnp.float32(8)
+    return jax.jit(lambda c: driver._window_and_learn(driver.algorithm, c, *times))(carry)[0][1]
+
+
 def assert_same(a, b):
     for x, y in zip(leaves(a), leaves(b), strict=True):
         np.testing.assert_array_equal(x, y)
@@ -212,7 +218,7 @@ def test_whole_episodes_need_a_time_limit():
 def test_windows_of_whole_episodes_end_with_the_first_end():
     driver = CompiledDriver(ALGORITHMS["reinforce"], cartpole(), 4)
     carry = jax.tree.map(lambda leaf: leaf[0], driver.start(0))
-    (_, window), _, _ = jax.jit(lambda c: driver._window_and_learn(driver.algorithm, c, jnp.int32(0), jnp.float32(1)))(carry)
+    window = first_window(driver, carry, 0)
     valid, last = np.asarray(window.valid), np.asarray(window.steps.last)
     for column in range(4):
         length = valid[:, column].sum()
@@ -230,6 +236,6 @@ def test_the_window_holds_the_memory_before_its_first_step(probe):
     driver = CompiledDriver(algorithm, Compiled(probe()), 4)
     carry = jax.tree.map(lambda leaf: leaf[0], driver.advance(driver.start(0), 0, 3, 8))
     before = carry.memory
-    (_, window), _, _ = jax.jit(lambda c: driver._window_and_learn(driver.algorithm, c, jnp.int32(3), jnp.float32(8)))(carry)
+    window = first_window(driver, carry, 3)
     np.testing.assert_array_equal(window.memory, before)
     assert np.abs(np.asarray(before)).max() > 0 or probe is Memory
