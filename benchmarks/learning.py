@@ -55,8 +55,10 @@ def measure(gate: Gate, seeds: int) -> tuple[np.ndarray, float]:
         result: Evaluation = operant.train(gate.algorithm, gate.environment, num_seeds=seeds, **arguments).evaluate(100)
         means = result.returns if seeds > 1 else np.array([result.mean])
     else:
-        each = (operant.train(gate.algorithm, gate.environment, seed=seed, **arguments) for seed in range(seeds))
-        means = np.array([agent.evaluate(100).mean for agent in each])
+        means = np.zeros(seeds)
+        for seed in range(seeds):
+            means[seed] = operant.train(gate.algorithm, gate.environment, seed=seed, **arguments).evaluate(100).mean
+            print(f"{gate.name}, seed {seed}: {means[seed]:.1f}", file=sys.stderr, flush=True)
     return means, time.perf_counter() - begun
 
 
@@ -89,15 +91,27 @@ def main() -> int:
         passes.append(passed)
         lines.append(line)
         print(line, flush=True)
-    packages = ", ".join(f"{package} {version(package)}" for package in ("jax", "gymnax", "gymnasium"))
     if options.markdown:
-        command = "python " + " ".join(sys.argv)
-        text = (
-            f"# Learning\n\nDefault fields of each algorithm, default number of environments. {packages}, "
-            f"Python {platform.python_version()}. Command: `{command}`.\n\n{HEAD}\n" + "\n".join(lines) + "\n"
-        )
-        options.markdown.write_text(text, encoding="utf-8")
+        options.markdown.write_text(table(options.markdown, options.gates, lines), encoding="utf-8")
     return 0 if all(passes) else 1
+
+
+def table(path: Path, measured: list[str], lines: list[str]) -> str:
+    """The page at `path` with the gates measured now in the place of their earlier lines; the others stay."""
+    rows = dict(zip(measured, lines, strict=True))
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        cells = [cell.strip() for cell in line.split("|")]
+        name = "-".join(cells[1:4]).lower()
+        if name in GATES:
+            rows.setdefault(name, line)
+    packages = ", ".join(f"{package} {version(package)}" for package in ("jax", "gymnax", "gymnasium"))
+    return (
+        "# Learning\n\nEach algorithm with its default fields and number of environments; 100 greedy episodes a seed, "
+        f"the interval over seeds. {packages}, Python {platform.python_version()}.\n\n"
+        "`python benchmarks/learning.py --markdown docs/results/learning.md`\n\n"
+        + "\n".join([HEAD, *(rows[name] for name in GATES if name in rows)])
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import jax
 
 from operant import catalogue
 from operant.agent import Agent, Agents, evaluate_policies, over_seeds
-from operant.core import cache, checkpoint, training
+from operant.core import checkpoint, runtime, training
 from operant.core.compiled import CompiledDriver
 from operant.core.host import HostDriver
 from operant.core.progress import Reporter
@@ -65,7 +65,7 @@ def train(
             raise OperantError(f"{name} must be a whole number of at least 1, not {value!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise OperantError(f"seed must be a whole number from 0 to 2147483647, not {seed!r}")
-    cache.enable()
+    runtime.prepare()
     name = entry.name if entry else type(algorithm).__name__
     world = make(environment, num_envs, backend, env_kwargs)
     try:
@@ -120,7 +120,7 @@ def resume(
     description = _description(folder)
     algorithm = algorithm if algorithm is not None else _algorithm_of(description, folder)
     environment = environment if environment is not None else _environment_of(description, folder)
-    cache.enable()
+    runtime.prepare()
     num_envs = description["num_envs"]
     world = make(environment, num_envs, description["backend"], description.get("env_kwargs"))
     driver = _driver(algorithm, world, num_envs, len(description["seeds"]))

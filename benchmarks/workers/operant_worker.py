@@ -4,14 +4,14 @@ import time
 from typing import Any
 
 import gymnasium
-import gymnax
 import jax
 from protocol import Repetition, Run, serve
 
 from operant import DQN, PPO
+from operant.core import runtime
 from operant.core.compiled import CompiledDriver
 from operant.core.host import HostDriver
-from operant.environments.compiled import Compiled
+from operant.environments import make
 from operant.environments.host import Host
 from operant.parts.exploration import EpsilonGreedy
 from operant.parts.networks import MLP
@@ -44,10 +44,11 @@ def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | DQN:
 
 
 def driver(settings: dict[str, Any]) -> CompiledDriver | HostDriver:
+    runtime.run_inline()  # as operant.train does; its compilation cache stays off here
     name, num_envs, rate = settings["environment"], settings.get("num_envs", 1), settings["learning_rate"]
     if settings.get("backend") == "gymnasium":
         return HostDriver(algorithm(settings, rate), Host([lambda: gymnasium.make(name)] * num_envs, name))
-    environment = Compiled(*gymnax.make(name), name=name)
+    environment = make(name, backend="compiled")
     members = settings.get("members", 1)
     # One learning rate each, from half to twice the case's.
     rates = [rate * 2.0 ** (2 * k / (members - 1) - 1) for k in range(members)] if members > 1 else [rate]

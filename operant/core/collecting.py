@@ -48,7 +48,7 @@ class Collector:
         acting, stepping = (jax.vmap(partial(keys.role, key, role))(times) for role in (keys.ACT, keys.STEP))
         return acting, stepping, jax.vmap(partial(keys.role, key, keys.START))(times + 1)
 
-    def step(self, algorithm: Any, carry: Carry, key: tuple[Array, Array, Array], context: Context) -> tuple[Carry, Step]:
+    def step(self, algorithm: Any, carry: Carry, key: tuple, context: Context) -> tuple[Carry, Step]:
         """One step of every environment; the running episode's return and length are those after it."""
         key_act, key_step, key_start = key
         policy = carry.state.policy
@@ -94,7 +94,8 @@ class Collector:
             worlds=worlds, observation=observation, memory=memory, returns=zeros, lengths=jnp.int32(zeros)
         )
         every = self.keys(carry.key, iteration)
-        shapes = jax.eval_shape(lambda: self.step(algorithm, start, jax.tree.map(lambda each: each[0], every), context)[1])
+        first = jax.tree.map(lambda each: each[0], every)
+        shapes = jax.eval_shape(lambda: self.step(algorithm, start, first, context)[1])
         steps = jax.tree.map(lambda leaf: jnp.zeros((self.length, *leaf.shape), leaf.dtype), shapes)
         valid = jnp.zeros((self.length, self.spec.num_envs), bool)
 
@@ -103,7 +104,8 @@ class Collector:
 
         def body(loop: tuple) -> tuple:
             t, inner, alive, steps, valid = loop
-            inner, step = self.step(algorithm, inner._replace(state=outside[0]), jax.tree.map(lambda each: each[t], every), context)
+            key = jax.tree.map(lambda each: each[t], every)
+            inner, step = self.step(algorithm, inner._replace(state=outside[0]), key, context)
             steps = jax.tree.map(partial(jax.lax.dynamic_update_index_in_dim, index=t, axis=0), steps, step)
             valid = valid.at[t].set(alive)
             return t + 1, inner._replace(state=()), alive & ~step.last, steps, valid

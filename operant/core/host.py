@@ -124,7 +124,7 @@ class HostDriver:
         policy, memory, steps, valid = carry.state.policy, world.memory, [], []
         # What stays the same through the window is flattened and moved to the device once, not at every step.
         fixed, structure = jax.tree.flatten((self.algorithm, policy, clock, self._keys(carry.key, clock.iteration)))
-        act = self._acting(structure)
+        fixed, act = jax.device_put(fixed), self._acting(structure)
         if jax.tree.leaves(memory):
             now = keys.role(carry.key, keys.START, clock.iteration * self.length)
             fresh = self.algorithm.start(policy, now, self.spec)

@@ -57,8 +57,9 @@ def environment_action(space: Any, action: Any, xp: Any = np) -> Any:
             action = low + (xp.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
         # The sum may round past a bound.
         return xp.clip(action.astype(dtype), low, high)
-    start = np.broadcast_to(np.asarray(space.start, np.int32), action.shape)
-    return action + start if start.any() else action
+    if not np.any(space.start):
+        return action
+    return action + np.broadcast_to(np.asarray(space.start, np.int32), action.shape)
 
 
 def space_to_json(space: gymnasium.Space) -> dict[str, Any]:

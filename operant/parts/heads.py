@@ -85,13 +85,15 @@ class Network(eqx.Module):
         return self(memory, features)[1].reshape(*lead, -1)
 
 
-def next_outputs(network: Network, outputs: Array, following: Array, ended: Array) -> Array:
-    """A memoryless network's outputs `[T, B, size]` for what followed each step of a window, features `[T, B, F...]`.
+def next_outputs(network: Network, outputs: Array, after: Any, following: Array, ended: Array) -> Array:
+    """A network's outputs `[T, B, size]` for what followed each step of a window, features `[T, B, F...]`.
 
-    `outputs` are those for the steps' own observations. What followed is the next step's observation, already
-    evaluated, except in the last step and where `ended [T, B]`: only the steps with such an end are computed, so that
-    the rare ends do not cost a second pass over the window.
+    `outputs` and `after` are `unroll`'s for the window. Without memory, what followed is the next step's observation,
+    already evaluated, except in the last step and where `ended [T, B]`: only the steps with such an end are computed,
+    so that the rare ends do not cost a second pass over the window.
     """
+    if network.recurrent:
+        return network.after(after, following)
     length = ended.shape[0]
     needed = jnp.any(ended, axis=1).at[-1].set(True)
     (times,) = jnp.nonzero(needed, size=length, fill_value=length - 1)

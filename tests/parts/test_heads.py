@@ -193,6 +193,6 @@ def test_what_followed_each_step_is_evaluated_once_where_episodes_go_on_and_exac
     following = np.concatenate([observation[1:], rng.normal(size=(1, 4, 3)).astype(np.float32)])
     following = np.where(ended[..., None], rng.normal(size=following.shape).astype(np.float32), following)
     outputs = network.after((), jnp.asarray(observation))
-    fast = jax.jit(next_outputs)(network, outputs, jnp.asarray(following), jnp.asarray(ended))
+    fast = jax.jit(next_outputs)(network, outputs, (), jnp.asarray(following), jnp.asarray(ended))
     np.testing.assert_allclose(fast, network.after((), jnp.asarray(following)), rtol=1e-5, atol=1e-6)
     assert ended[:-1].any() and not ended.all()

@@ -17,6 +17,7 @@ back-propagation through the whole window, minibatches are then made of whole en
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,11 +31,10 @@ from operant.errors import OperantError
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode, features_shape
 from operant.parts.heads import Actor, Network, flat_actions, has_memory, next_outputs, num_outputs, shaped_actions
+from operant.parts.minibatches import epochs
 from operant.parts.networks import MLP, Recipe
 from operant.parts.normalisers import Moments, ReturnScale, normalise, update, update_and_scale
 from operant.parts.optimisers import Adam, Optimiser, descend
-from operant.parts.packing import Packing
-from operant.parts.permutation import permutation
 from operant.parts.schedules import Linear, Scalar, at
 
 
@@ -127,11 +127,8 @@ class PPO:
         # 2. advantages and value targets, by the critic as it is before the update
         memory = jax.tree.map(lambda leaf: leaf[window.slots], state.memory)
         carried, values, after = state.critic.unroll(memory, features, steps.last)
-        if state.critic.recurrent:
-            next_values = state.critic.after(after, following)
-        else:
-            next_values = next_outputs(state.critic, values, following, steps.truncated)
-        values, next_values = values[..., 0], next_values[..., 0]
+        next_values = next_outputs(state.critic, values, after, following, steps.truncated)[..., 0]
+        values = values[..., 0]
         scale, rewards = state.scale, steps.reward
         if "rewards" in self.normalise:
             running = scale.returns[window.slots]
@@ -143,18 +140,11 @@ class PPO:
         action = flat_actions(context.spec.action_space, steps.action)
         times = Times(features, action, steps.extras, advantages, targets, steps.last)
         columns = self._columns(times, state.critic.recurrent), (window.memory, memory)
-        packing = Packing.of(columns)
-        packed, count = packing.pack(columns), columns[0].last.shape[0]
-
-        def epoch(learner: tuple, key: Array) -> tuple[tuple, dict[str, Array]]:
-            order = permutation(key, count).reshape(self.num_minibatches, -1)
-            minibatches = jax.tree.map(lambda rows: rows[order], packed)
-            return jax.lax.scan(lambda c, rows: self._update(c, packing.unpack(rows), unravel, context), learner, minibatches)
-
         # One flat vector of parameters, so that an optimiser's step is a few operations and not a few for each array.
         networks, unravel = ravel_pytree((policy.actor, state.critic))
         learner = networks, state.optimiser, jnp.bool_(False)
-        learner, metrics = jax.lax.scan(epoch, learner, jax.random.split(key, self.num_epochs))
+        step = partial(self._update, unravel=unravel, context=context)
+        learner, metrics = epochs(step, learner, columns, key, self.num_epochs, self.num_minibatches)
         (networks, optimiser, _), (actor, critic) = learner, unravel(learner[0])
         metrics = jax.tree.map(jnp.mean, metrics) | {"explained_variance": explained_variance(values, targets)}
         # The statistics change last: everything above saw the observations as the acting policy did.

@@ -143,9 +143,7 @@ class DQN:
         batch: Transition = self.replay.sample(replay, key, self.batch_size)
         gradient, metrics = jax.grad(self._loss, has_aux=True)(network, target, batch, context)
         rate = at(self.learning_rate, context.clock.progress)
-        network, moments, norm = descend(
-            self.optimiser, gradient, moments, network, rate, self.max_gradient_norm
-        )
+        network, moments, norm = descend(self.optimiser, gradient, moments, network, rate, self.max_gradient_norm)
         return (network, moments), metrics | {"gradient_norm": norm}
 
     def _loss(
