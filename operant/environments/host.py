@@ -155,7 +155,7 @@ class Host:
     def _observed(self, observation: Any) -> Any:
         def convert(space: gymnasium.Space, leaf: Any) -> np.ndarray:
             array = np.array(leaf, canonical_dtype(space.dtype))
-            if array.shape != (self.num_envs, *space.shape):
+            if array.shape != (self.num_envs, *(space.shape or ())):
                 raise OperantError(
                     f"{self.name} gave observations of shape {array.shape[1:]}, its space says {space.shape}"
                 )

@@ -168,10 +168,9 @@ class PPO:
         """4.-6. One gradient step from one minibatch."""
         (networks, moments, stopped), (times, memories) = learner, columns
         batch = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), times)
-        progress = context.clock.progress
         loss = lambda flat: self._loss(unravel(flat), batch, memories, context)  # noqa: E731
         gradient, metrics = jax.grad(loss, has_aux=True)(networks)
-        rate = at(self.learning_rate, progress)
+        rate = at(self.learning_rate, context.clock.progress)
         updated = descend(self.optimiser, gradient, moments, networks, rate, self.max_gradient_norm)
         metrics["gradient_norm"] = updated[2]
         if self.target_kl is not None:
