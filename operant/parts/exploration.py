@@ -27,10 +27,10 @@ class EpsilonGreedy:
 
     def select(self, key: Array, values: Array, progress: Array) -> Array:
         """Actions int32 `[B]` for action values `[B, A]`."""
-        key_explore, key_action = jax.random.split(key)
-        explore = jax.random.uniform(key_explore, values.shape[:-1]) < at(self.epsilon, progress)
-        uniform = jax.random.randint(key_action, values.shape[:-1], 0, values.shape[-1], jnp.int32)
-        return jnp.where(explore, uniform, jnp.argmax(values, axis=-1).astype(jnp.int32))
+        # One draw for both questions: on a few environments, drawing is most of what acting costs.
+        whether, which = jax.random.uniform(key, (2, *values.shape[:-1]))
+        uniform = jnp.floor(which * values.shape[-1]).astype(jnp.int32)
+        return jnp.where(whether < at(self.epsilon, progress), uniform, jnp.argmax(values, axis=-1).astype(jnp.int32))
 
 
 @component
