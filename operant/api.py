@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import platform
+import signal
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -47,8 +48,8 @@ def train(
 
     `steps` are environment transitions over all environments, for each seed. `out` is the run's folder, True a new
     one in `runs/`; without it nothing is written. `callback(progress)` is called between chunks and may return True
-    to stop. Ctrl-C stops and returns the agent as it is. Several seeds (`seed`, `seed + 1`, ...) train side by side
-    and come back as `Agents`.
+    to stop. Ctrl-C stops and returns the agent as it is; SIGTERM saves the run and ends the process. Several seeds
+    (`seed`, `seed + 1`, ...) train side by side and come back as `Agents`.
 
     Raises `OperantError` for anything that cannot be served, before anything is written, and `DivergedError` where
     training stops being finite.
@@ -212,6 +213,9 @@ def _run(
         reporter.close()
     if outcome.interrupted and folder is not None:
         _say(f"stopped at {outcome.progress.steps:,} steps; continue with: operant resume {folder.path}")
+    if outcome.signal == signal.SIGTERM:
+        # Ctrl-C hands over the agent as it is; a process that was told to end has saved what there is, and ends.
+        raise SystemExit(128 + signal.SIGTERM)
     spaces = driver.environment.observation_space, driver.environment.action_space
     policies = driver.policies(outcome.carry)
     agents = _agents(driver.members[0], policies, description, spaces, environment, outcome.history)

@@ -140,3 +140,19 @@ def test_what_is_no_run_is_refused(tmp_path):
             function(tmp_path / "nothing")
         with pytest.raises(OperantError, match="is not a run"):
             function(tmp_path)
+
+
+def test_a_process_that_is_told_to_end_saves_and_ends(tmp_path):
+    import os
+    import signal
+
+    def callback(progress):
+        if progress.steps >= 64:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as stop:
+        operant.train(
+            "ppo", "CartPole-v1", steps=100_000, out=tmp_path / "run", callback=callback, progress="none", **FIELDS
+        )
+    assert stop.value.code == 143
+    assert operant.load(tmp_path / "run").act(np.zeros(4)) in (0, 1)
