@@ -123,7 +123,7 @@ BAD = [
     ("train ppo CartPole-v1 --num-envs 0", "--num-envs must be"),
     ("train ppo CartPole-v1 --seed 4294967296", "--seed must be"),
     ("train ppo CartPole-v1 --num-minibatches 7", "equal minibatches"),
-    ("train ppo CartPole-v1 --num-steps 0", "cannot run"),
+    ("train ppo CartPole-v1 --num-steps 0", "num_steps must be at least 1"),
     ("train ppo CartPole-v1 --network.activation foo", "unknown activation 'foo'"),
     ("train reinforce CartPole-v1 --network.activation foo", "unknown activation 'foo'"),
     ("train ppo CartPole-v1 --env-kwargs size=9", "size"),
