@@ -15,7 +15,7 @@ import numpy as np
 def compiled(kernel: Callable) -> Callable | None:
     """`kernel` compiled to machine code, or None where numba is not installed."""
     try:
-        import numba
+        import numba  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     return numba.njit(cache=True, nogil=True)(kernel)
