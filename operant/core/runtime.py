@@ -17,7 +17,7 @@ def run_inline() -> None:
     """Run programs on the CPU in the calling thread.
 
     The host driver waits for each action; handing so small a program to another thread and back takes longer than
-    running it (Gymnasium's CartPole, 8 environments: 1.6 times the steps a second). No effect once JAX has started.
+    running it. No effect once JAX has started.
     """
     if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
         jax.config.update("jax_cpu_enable_async_dispatch", False)

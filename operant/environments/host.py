@@ -121,7 +121,7 @@ class Host:
             )
         return mode == AutoresetMode.DISABLED
 
-    def spec(self, num_envs: int | None = None) -> Spec:
+    def spec(self) -> Spec:
         """What an algorithm is told: actions in the learner's units."""
         return Spec(self.observation_space, learner_space(self.action_space), self.num_envs, self.time_limit)
 

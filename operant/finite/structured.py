@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ from operant.finite.validation import SUM_TOLERANCE, MDPError, check_discount, c
 BLOCK = 1 << 18  # states handled at once, so that temporaries stay in the cache
 
 
-class Unstored:
+class Unstored(ABC):
     """What the two models below share: whole-model operations by blocks of states."""
 
     num_states: int
@@ -28,8 +29,9 @@ class Unstored:
     start: np.ndarray | None
     discount: float | None
 
+    @abstractmethod
     def part(self, first: int, last: int, values: np.ndarray, discount: float) -> np.ndarray:
-        raise NotImplementedError
+        """Action values `[last - first, A]` of the states from `first` to `last`."""
 
     def backup(self, values: np.ndarray, discount: float) -> np.ndarray:
         """Action values `[S, A]`; values of terminal states must be zero."""

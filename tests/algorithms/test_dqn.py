@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from gymnasium.spaces import Box, Discrete
 
@@ -19,29 +18,13 @@ from operant.parts.networks import GRU, MLP
 from operant.parts.optimisers import Adam
 from operant.parts.replay import Uniform
 from operant.parts.schedules import Linear
+from tests.algorithms.support import Recording
 
 ACTIONS, LENGTH, ENVS = 3, 3, 2
 BLOCK = LENGTH * ENVS
 UPDATES, BATCH = 2, 16
 TERMINATED = np.array([[False, True], [False, False], [True, False]])
 TRUNCATED = np.array([[False, False], [True, False], [False, False]])
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """Plain gradient descent that remembers each gradient it was given."""
-
-    updates: int
-
-    def transform(self):
-        def init(parameters):
-            return jnp.int32(0), jax.tree.map(lambda p: jnp.zeros((self.updates, *p.shape)), parameters)
-
-        def update(gradient, state, parameters=None):
-            count, seen = state
-            return gradient, (count + 1, jax.tree.map(lambda all_, g: all_.at[count].set(g), seen, gradient))
-
-        return optax.GradientTransformation(init, update)
 
 
 def spec_of(features, num_envs=ENVS):

@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Text
 from jax.flatten_util import ravel_pytree
@@ -25,6 +24,7 @@ from operant.parts.networks import GRU, MLP
 from operant.parts.normalisers import Moments
 from operant.parts.optimisers import Adam
 from operant.parts.schedules import Linear
+from tests.algorithms.support import Recording
 
 ACTIONS, LENGTH, ENVS = 3, 4, 4
 SIZE, EPOCHS, MINIBATCHES = LENGTH * ENVS, 3, 2
@@ -33,23 +33,6 @@ TERMINATED = np.zeros((LENGTH, ENVS), bool)
 TRUNCATED = np.zeros((LENGTH, ENVS), bool)
 TERMINATED[1, 0] = TRUNCATED[2, 1] = TERMINATED[3, 2] = True  # the last column ends nowhere
 LAST = TERMINATED | TRUNCATED
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """Plain gradient descent that remembers each gradient it was given."""
-
-    updates: int = UPDATES
-
-    def transform(self):
-        def init(parameters):
-            return jnp.int32(0), jax.tree.map(lambda p: jnp.zeros((self.updates, *p.shape)), parameters)
-
-        def update(gradient, state, parameters=None):
-            count, seen = state
-            return gradient, (count + 1, jax.tree.map(lambda all_, g: all_.at[count].set(g), seen, gradient))
-
-        return optax.GradientTransformation(init, update)
 
 
 def recorded(state):
@@ -67,7 +50,7 @@ SPEC = spec_of(SIZE + ENVS * LENGTH)
 STILL = PPO(
     learning_rate=Linear(0.0, 0.0), discount=0.9, gae_lambda=0.8, clip=Linear(0.2, 0.2), num_steps=LENGTH,
     entropy_coefficient=Linear(0.0, 0.0), max_gradient_norm=1e9, target_kl=1e9, num_epochs=EPOCHS,
-    num_minibatches=MINIBATCHES, normalise=(), network=MLP(()), optimiser=Recording(),
+    num_minibatches=MINIBATCHES, normalise=(), network=MLP(()), optimiser=Recording(UPDATES),
 )  # fmt: skip
 
 
