@@ -12,12 +12,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from operant import __version__
 from operant.errors import DivergedError, OperantError, unknown
-from operant.kinds import PAIRS, Kind, choice, whole
-from operant.parsing import Arguments, Command, Flag, cut, parse
 
 HELP = """\
 Operant: reinforcement learning, from exact dynamic programming to deep networks, in one library.
@@ -39,16 +38,7 @@ For example:
 
 Every command takes --help; 'operant train ppo --help' lists the fields of ppo with their defaults.
 """
-SWITCHES = ("json", "no_gif")
-JSON = Flag("json", None, False, "print one JSON object on standard output")
-EPISODES = Flag("episodes", whole(1, 1_000_000), 100, "episodes of the evaluation, for each seed")
-SEED = whole(0, 2**31 - 1)
-STEPS = whole(1, 10**15)
-BACKENDS = choice("auto", "compiled", "gymnasium")
-NO_GIF = Flag("no_gif", None, False, "leave out episode.gif")
-ENVIRONMENT = Flag("environment", Kind("ID", str, lambda value: value or "the run's own"), None,
-                   "another environment; needed where the run was on your own")  # fmt: skip
-DIRECTORY = (("directory", "the run's folder"),)
+COMMANDS = ("train", "evaluate", "resume", "watch", "algorithms", "environments")  # each a file of `commands`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,103 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    commands = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "resume": _resume,
-        "watch": _watch,
-        "algorithms": _algorithms,
-        "environments": _environments,
-    }
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0 if argv else 2
     if argv[0] in ("--version", "-V", "version"):
         print(f"operant {__version__}")
         return 0
-    if argv[0] not in commands:
-        raise unknown("command", argv[0], commands)
-    return commands[argv[0]](argv[1:])
-
-
-def _train(argv: list[str]) -> int:
-    arguments = cut(argv, SWITCHES)
-    if not arguments.positionals:
-        return _train_without_name(arguments)
-    from operant import catalogue
-    from operant.flags import assemble, flags_of
-
-    entry = catalogue.find(arguments.positionals.pop(0))
-    chosen = {name: values[-1] for name, values in arguments.flags if values}
-    default = entry.make()
-    flags = (
-        Flag("steps", STEPS, entry.steps, "environment steps over all environments, for each seed"),
-        Flag("seed", SEED, 0, "the first seed"),
-        Flag("num_seeds", whole(1, 10_000), 1, "seeds trained side by side"),
-        Flag("num_envs", whole(1, 10**6), entry.num_envs, "parallel environments"),
-        Flag("backend", BACKENDS, "auto", "where the environment runs; auto prefers a compiled twin"),
-        Flag("env_kwargs", PAIRS, (), "arguments of the environment"),
-        Flag("out", Kind("DIR", str, lambda value: value or "a new folder in runs/"), None, "the run's folder"),
-        EPISODES,
-        NO_GIF,
-        JSON,
-        *flags_of(default, chosen),
-    )
-    about = f"{entry.name}: {entry.summary}"
-    command = Command(f"train {entry.name}", about, (("environment", "an id, such as CartPole-v1"),), flags)
-    values = parse(command, arguments)
-    from operant import commands
-
-    return commands.train(assemble(default, chosen, values), values["environment"], values)
-
-
-def _train_without_name(arguments: Arguments) -> int:
-    if not arguments.help:
-        raise OperantError("ALGORITHM is missing: operant train ALGORITHM ENVIRONMENT, as in train ppo CartPole-v1")
-    print("usage: operant train ALGORITHM ENVIRONMENT [--FIELD VALUE ...]\n")
-    print("'operant algorithms' lists the algorithms; 'operant train ppo --help' lists the fields of ppo.")
-    return 0
-
-
-def _evaluate(argv: list[str]) -> int:
-    flags = (EPISODES, Flag("seed", SEED, 0, "seed of the episodes"), ENVIRONMENT, JSON)
-    command = Command("evaluate", "Play whole episodes with a trained agent.", DIRECTORY, flags)
-    values = parse(command, cut(argv, SWITCHES))
-    from operant import commands
-
-    return commands.evaluate(values)
-
-
-def _resume(argv: list[str]) -> int:
-    steps = Kind("INT", STEPS.read, lambda value: "the run's own" if value is None else str(value))
-    flags = (Flag("steps", steps, None, "the new total"), ENVIRONMENT, EPISODES, NO_GIF, JSON)
-    values = parse(Command("resume", "Continue a run.", DIRECTORY, flags), cut(argv, SWITCHES))
-    from operant import commands
-
-    return commands.resume(values)
-
-
-def _watch(argv: list[str]) -> int:
-    values = parse(Command("watch", "Draw an episode anew.", DIRECTORY, (ENVIRONMENT,)), cut(argv, SWITCHES))
-    from operant import commands
-
-    return commands.watch(values)
-
-
-def _algorithms(argv: list[str]) -> int:
-    from operant import commands
-
-    flags = tuple(Flag(name, None, False, f"those that {about}") for name, (about, _) in commands.FILTERS.items())
-    command = Command("algorithms", "List the algorithms, with their place on the map.", (), (*flags, JSON))
-    return commands.algorithms(parse(command, cut(argv, (*commands.FILTERS, *SWITCHES))))
-
-
-def _environments(argv: list[str]) -> int:
-    flags = (Flag("backend", BACKENDS, "auto", "only those that run there"), JSON)
-    values = parse(Command("environments", "List the environments known by name.", (), flags), cut(argv, SWITCHES))
-    from operant import commands
-
-    return commands.environments(values["backend"], values["json"])
+    if argv[0] not in COMMANDS:
+        raise unknown("command", argv[0], COMMANDS)
+    return import_module(f"operant.commands.{argv[0]}").main(argv[1:])
 
 
 @contextlib.contextmanager

@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 import operant
-from operant import cli, commands
+from operant import cli
 from operant.cli import main
+from operant.commands import algorithms
+from operant.commands import train as train_command
 
 TINY = ("--num-envs", "2", "--num-steps", "16", "--num-minibatches", "2", "--network.hidden", "4")
 PPO = ("train", "ppo", "CartPole-v1", *TINY, "--steps", "96", "--episodes", "3")
@@ -210,7 +212,7 @@ def test_what_nobody_foresaw_is_still_one_line(capsys, monkeypatch):
     def broken(values):
         raise ZeroDivisionError("of\nall things")
 
-    monkeypatch.setattr(commands, "algorithms", broken)
+    monkeypatch.setattr(algorithms, "main", broken)
     code, _, err = said(capsys, "algorithms")
     assert code == 1 and err.startswith("operant: unexpected ZeroDivisionError: of all things (test_cli.py:")
 
@@ -310,12 +312,12 @@ def test_random_arguments_never_end_in_a_traceback(capsys, monkeypatch):
              "", "--steps", "0", "-1", "1e9999", "nan", "--out", "--seed=-1", "--network", "gru", "--network.hidden",
              "64,,x", "none", "--learning-rate", "linear(1", "linear(1,0,over=0)", "--env-kwargs", "a=b", "--gamma",
              "🎲", "--num-envs=1e3", "\x00", "--exploration", "--exploration.epsilon", "--=3", "---"]  # fmt: skip
-    codes, really_train = [], commands.train
+    codes, really_train = [], train_command.run
 
     def train(*arguments):  # each takes seconds: three of them will do
         return really_train(*arguments) if codes.count(0) < 3 else 0
 
-    monkeypatch.setattr(commands, "train", train)
+    monkeypatch.setattr(train_command, "run", train)
     for _ in range(100):
         start = rng.choice([["train", "ppo", "CartPole-v1"], ["train", "dqn"], ["evaluate"], []])
         argv = start + rng.choices(words, k=rng.randint(0, 4))

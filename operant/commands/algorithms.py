@@ -1,0 +1,43 @@
+"""`operant algorithms`."""
+
+from typing import Any
+
+from operant.commands.common import JSON, SWITCHES
+from operant.parsing import Command, Flag, cut, parse
+
+# The filters of `operant algorithms`: those that ..., and the test.
+FILTERS: dict[str, tuple[str, Any]] = {
+    "model_free": ("need no model of the world", lambda entry: not entry.model),
+    "model_based": ("have a model of the world", lambda entry: entry.model),
+    "value": ("learn values", lambda entry: "value" in entry.learns),
+    "policy": ("learn a policy", lambda entry: "policy" in entry.learns),
+    "on_policy": ("learn from their own latest data", lambda entry: entry.data == "on-policy"),
+    "off_policy": ("learn from older data too", lambda entry: entry.data == "off-policy"),
+    "mc": ("update from whole returns", lambda entry: "MC" in entry.update),
+    "td": ("update by bootstrapping", lambda entry: "TD" in entry.update),
+    "discrete": ("choose among finitely many actions", lambda entry: "discrete" in entry.actions),
+    "continuous": ("choose real numbers", lambda entry: "continuous" in entry.actions),
+}
+
+
+def main(argv: list[str]) -> int:
+    flags = tuple(Flag(name, None, False, f"those that {about}") for name, (about, _) in FILTERS.items())
+    command = Command("algorithms", "List the algorithms, with their place on the map.", (), (*flags, JSON))
+    values = parse(command, cut(argv, (*FILTERS, *SWITCHES)))
+    from rich.table import Table
+
+    from operant import catalogue
+    from operant.commands.output import console, print_json
+
+    tests = [test for name, (_, test) in FILTERS.items() if values[name]]
+    entries = [entry for entry in catalogue.ENTRIES if all(test(entry) for test in tests)]
+    if values["json"]:
+        columns = ("name", "learns", "data", "update", "actions", "model", "summary", "steps", "num_envs")
+        print_json({"algorithms": [{column: getattr(entry, column) for column in columns} for entry in entries]})
+        return 0
+    table = Table("algorithm", "learns", "data", "update", "actions", "", box=None, pad_edge=False)
+    for entry in entries:
+        table.add_row(entry.name, entry.learns, entry.data, entry.update, entry.actions, entry.summary)
+    console().print(table)
+    console().print("operant train NAME --help shows an algorithm's fields", style="dim")
+    return 0

@@ -1,0 +1,84 @@
+"""The end of training and evaluation, for people and for programs: the table, the pictures, what to do next."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from operant.agent import Agent, Agents, over_seeds
+from operant.commands.output import console, print_json
+from operant.core.episodes import record
+from operant.core.plots import plot_curve
+from operant.core.runs import RunFolder
+from operant.core.statistics import Evaluation
+from operant.core.training import TrainingError
+
+
+def finish(agents: Agent | Agents, environment: str | None, values: dict[str, Any]) -> int:
+    """After training: evaluation, pictures, and what to do next."""
+    outcome, folder = agents.outcome, RunFolder(agents.folder or Path())
+    if outcome.signal:
+        return 128 + outcome.signal
+    try:
+        each = evaluate(agents, values["episodes"], 0, environment)
+    except Exception as error:
+        raise TrainingError(f"evaluation failed ({error}); the trained run is kept in {folder.path}") from error
+    show(agents, each)
+    told = told_of(each)
+    folder.write_description(folder.read_description() | {"evaluation": told})
+    rows = [
+        [*agent.history, {"steps": outcome.progress.steps, "evaluation/mean": result.mean}]
+        for agent, result in zip(members_of(agents), each, strict=True)
+    ]
+    facts = facts_of(agents)
+    plot_curve(folder.curve, rows, f"{facts['algorithm']} on {facts['environment']}")
+    note = None if values["no_gif"] else record(members_of(agents)[0], folder.episode, environment)
+    if note:
+        console().print(note, style="dim", markup=False)
+    console().print(f"saved in {folder.path}", markup=False)
+    console().print(f"  operant watch {folder.path}", markup=False)
+    console().print(f"  operant resume {folder.path} --steps {2 * outcome.progress.steps}", markup=False)
+    if values["json"]:
+        progress = outcome.progress
+        speed = {
+            "seconds": round(progress.seconds, 3),
+            "compile_seconds": round(progress.compile_seconds, 3),
+            "steps_per_second": round(progress.steps_per_second, 1),
+        }
+        print_json(facts | {"steps": progress.steps, "out": str(folder.path), **speed, "evaluation": told})
+    return 0
+
+
+def evaluate(agents: Agent | Agents, episodes: int, seed: int, environment: str | None) -> list[Evaluation]:
+    if isinstance(agents, Agents):
+        return agents.evaluate_each(episodes, seed, environment)
+    return [agents.evaluate(episodes, seed, environment)]
+
+
+def members_of(agents: Agent | Agents) -> list[Agent]:
+    return list(agents) if isinstance(agents, Agents) else [agents]
+
+
+def facts_of(agents: Agent | Agents) -> dict[str, Any]:
+    members = members_of(agents)
+    seeds = [seed for agent in members for seed in agent.description["seeds"]]
+    return {key: members[0].description[key] for key in ("algorithm", "environment", "steps")} | {"seeds": seeds}
+
+
+def told_of(each: list[Evaluation]) -> dict[str, Any]:
+    """The evaluation as recorded: for several seeds the interval over seeds, and each seed's mean."""
+    told = over_seeds(each).to_json() | {"episodes": sum(result.episodes for result in each)}
+    return told if len(each) == 1 else told | {"per_seed": [result.to_json()["mean"] for result in each]}
+
+
+def show(agents: Agent | Agents, each: list[Evaluation]) -> None:
+    table = Table("", "episodes", "mean", "IQM", "95 % interval", box=None, pad_edge=False, title_justify="left")
+    seeds = facts_of(agents)["seeds"]
+    rows = [(f"seed {seed}", result.episodes, result) for seed, result in zip(seeds, each, strict=True)]
+    if len(each) > 1:
+        rows.append((f"over {len(each)} seeds", sum(result.episodes for result in each), over_seeds(each)))
+    for name, episodes, result in rows:
+        interval = f"{result.low:.1f} to {result.high:.1f}"
+        table.add_row(name, str(episodes), f"{result.mean:.1f}", f"{result.iqm:.1f}", interval)
+    console().print("evaluation, greedy policy, episode return")
+    console().print(table)

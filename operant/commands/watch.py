@@ -1,0 +1,22 @@
+"""`operant watch DIR`."""
+
+from pathlib import Path
+
+from operant.commands.common import DIRECTORY, ENVIRONMENT, SWITCHES
+from operant.errors import OperantError
+from operant.parsing import Command, cut, parse
+
+
+def main(argv: list[str]) -> int:
+    values = parse(Command("watch", "Draw an episode anew.", DIRECTORY, (ENVIRONMENT,)), cut(argv, SWITCHES))
+    from operant import api
+    from operant.commands.results import members_of
+    from operant.core.episodes import record
+    from operant.core.runs import RunFolder
+
+    agent = members_of(api.load(values["directory"], environment=values["environment"]))[0]
+    path = RunFolder(Path(values["directory"])).episode
+    if note := record(agent, path, values["environment"]):
+        raise OperantError(note)
+    print(path)
+    return 0
