@@ -15,7 +15,7 @@ from operant.parts import exploration, networks, optimisers, replay, schedules
 
 _PARTS: tuple[type, ...] = (
     *(schedules.Linear, schedules.Cosine, schedules.Exponential),
-    *(exploration.Greedy, exploration.EpsilonGreedy, exploration.Boltzmann),
+    *(exploration.Random, exploration.Greedy, exploration.EpsilonGreedy, exploration.Boltzmann, exploration.UCB),
     *(networks.MLP, networks.MinAtarCNN, networks.NatureCNN, networks.GRU),
     *(optimisers.Adam, optimisers.RMSProp, optimisers.SGD),
     replay.Uniform,

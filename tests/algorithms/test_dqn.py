@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from operant.algorithms.value.dqn import DQN, Transition
 from operant.contracts import Clock, Context, Spec, Step, Steps, Window
 from operant.errors import OperantError
-from operant.parts.exploration import EpsilonGreedy
+from operant.parts.exploration import UCB, EpsilonGreedy
 from operant.parts.networks import GRU, MLP
 from operant.parts.optimisers import Adam
 from operant.parts.replay import Uniform
@@ -290,6 +290,7 @@ def test_check_says_what_is_wrong():
         (DQN(), dataclasses.replace(SPEC, action_space=Box(-1, 1, (2,))), "Discrete"),
         (DQN(bootstrap="triple"), SPEC, "bootstrap"),
         (DQN(network=GRU(4, (4,))), SPEC, "memory"),
+        (DQN(exploration=UCB()), SPEC, "keeps no counts"),
     ):
         with pytest.raises(OperantError, match=match):
             algorithm.check(spec)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from operant.parts.exploration import Boltzmann, EpsilonGreedy, Greedy
+from operant.errors import OperantError
+from operant.parts.exploration import UCB, Boltzmann, EpsilonGreedy, Greedy, Random, refuse_counts
 from operant.parts.schedules import Linear
 
 VALUES = jnp.array([0.5, 2.0, -1.0, 1.0])
@@ -58,7 +59,51 @@ def test_boltzmann_follows_its_schedule():
     assert fits(frequencies(Boltzmann(Linear(4.0, 1.0)), 0.5), np.exp(np.asarray(VALUES, float) / 2.5))
 
 
-def test_greedy_takes_the_first_of_the_best():
-    values = jnp.array([[0.0, 1.0, 1.0], [3.0, 1.0, 3.0], [0.0, 0.0, 1.0]])
-    for rule in (Greedy(), EpsilonGreedy(0.0)):
-        np.testing.assert_array_equal(rule.select(jax.random.key(0), values, jnp.float32(0.0)), [1, 0, 2])
+def test_random_takes_every_action_alike():
+    assert fits(frequencies(Random()), np.ones(4))
+    assert not fits(frequencies(Random()), [1.0, 1.0, 1.0, 1.1])
+
+
+@pytest.mark.parametrize("rule", [Greedy(), EpsilonGreedy(0.0)])
+def test_greedy_takes_the_best_and_any_of_equals(rule):
+    assert fits(frequencies(rule), np.eye(4)[1])
+    assert fits(frequencies(rule, values=jnp.array([3.0, 1.0, 3.0, 3.0])), [1, 0, 1, 1])
+    assert fits(frequencies(rule, values=jnp.zeros(4)), np.ones(4))
+
+
+COUNTS = jnp.array([4.0, 100.0, 9.0, 30.0])
+
+
+@pytest.mark.parametrize(
+    "rule", [Random(), Greedy(), EpsilonGreedy(0.3), EpsilonGreedy(Linear(0.8, 0.2)), Boltzmann(0.7), UCB(1.5)]
+)
+@pytest.mark.parametrize("values", [VALUES, jnp.array([1.0, 1.0, 0.5, 1.0])])
+def test_probabilities_are_those_of_the_actions(rule, values):
+    shares = rule.probabilities(values[None], jnp.float32(0.5), COUNTS[None])
+    np.testing.assert_allclose(np.sum(shares), 1.0, rtol=1e-6)
+    batch = jnp.broadcast_to(values, (COUNT, 4)), jnp.broadcast_to(COUNTS, (COUNT, 4))
+    actions = jax.jit(rule.select)(jax.random.key(1), batch[0], jnp.float32(0.5), batch[1])
+    assert actions.shape == (COUNT,) and actions.dtype == jnp.int32
+    assert fits(np.bincount(actions, minlength=4), shares[0])
+
+
+def test_ucb_is_value_and_width_as_the_book_writes_them():
+    t = float(COUNTS.sum()) + 1  # the present choice is the t-th
+    expected = np.asarray(VALUES, float) + 2.0 * np.sqrt(np.log(t) / np.asarray(COUNTS, float))
+    np.testing.assert_allclose(UCB(2.0).bounds(VALUES[None], jnp.float32(0.0), COUNTS[None])[0], expected, rtol=1e-6)
+    wide = UCB(Linear(8.0, 0.0))
+    choose = lambda progress: int(wide.select(jax.random.key(0), VALUES[None], progress, COUNTS[None])[0])  # noqa: E731
+    assert choose(jnp.float32(0.0)) == 0 and choose(jnp.float32(1.0)) == 1
+
+
+def test_ucb_first_takes_what_was_never_taken():
+    counts = jnp.broadcast_to(jnp.array([0.0, 5.0, 0.0, 1.0]), (COUNT, 4))
+    values = jnp.broadcast_to(VALUES, (COUNT, 4))
+    actions = UCB().select(jax.random.key(0), values, jnp.float32(0.0), counts)
+    assert fits(np.bincount(actions, minlength=4), [1, 0, 1, 0])
+
+
+def test_rules_that_need_counts_are_refused_where_there_are_none():
+    with pytest.raises(OperantError, match="dqn keeps no counts of its actions, which UCB needs"):
+        refuse_counts(UCB(), "dqn")
+    refuse_counts(Boltzmann(), "dqn")

@@ -33,7 +33,7 @@ from operant.equations import huber, squared, td_target
 from operant.errors import OperantError
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode, example, features_shape
-from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.exploration import EpsilonGreedy, Exploration, refuse_counts
 from operant.parts.heads import Network, has_memory, num_outputs
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser, descend
@@ -80,6 +80,7 @@ class DQN:
             raise OperantError(f"dqn needs Discrete actions, not {spec.action_space}: ppo serves those")
         if self.bootstrap not in ("max", "double"):
             raise OperantError(f"unknown bootstrap {self.bootstrap!r}: known are max, double")
+        refuse_counts(self.exploration, "dqn")
         check_range(self, 1, math.inf, "num_steps", "num_updates", "batch_size", "target_every")
         check_range(self, 0, math.inf, "warmup", "learning_rate", "huber_threshold", "max_gradient_norm")
         check_range(self, 0, 1, "discount")
