@@ -52,7 +52,10 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = globals()[name] = getattr(import_module(_HOMES[name]), name)
         return value
-    raise AttributeError(f"module 'operant' has no attribute {name!r}")
+    from operant.synonyms import PACKAGE
+    from operant.words import unknown_name
+
+    raise unknown_name("module 'operant'", name, __all__, PACKAGE)
 
 
 def __dir__() -> list[str]:

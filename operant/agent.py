@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import jax
@@ -19,6 +19,8 @@ from operant.errors import OperantError
 from operant.parts.component import strong
 from operant.parts.encoders import canonical_dtype, children
 from operant.parts.heads import restart
+from operant.synonyms import AGENT
+from operant.words import answers_words, unknown_name
 
 
 class Agent:
@@ -38,6 +40,7 @@ class Agent:
         self._data = strong(algorithm)
         self._programs: dict[tuple[int, bool], Any] = {}  # by batch size and exploration
 
+    @answers_words
     def act(self, observation: Any, explore: bool = False) -> np.ndarray:
         """The action for one observation, or actions `[B, ...]` for a batch, in the environment's own units.
 
@@ -64,6 +67,7 @@ class Agent:
             size, memory = self._memory
             self._memory = size, restart(memory, self._start(size), np.asarray(ended))
 
+    @answers_words
     def evaluate(
         self, episodes: int = 100, seed: int = 0, environment: EnvironmentLike | None = None, explore: bool = False
     ) -> Evaluation:
@@ -101,6 +105,9 @@ class Agent:
         self._programs[size, explore] = program
         return program
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise unknown_name("Agent", name, dir(type(self)), AGENT)
+
     def __repr__(self) -> str:
         return f"Agent({self.description['algorithm']} on {self.description['environment']})"
 
@@ -124,6 +131,7 @@ class Agents(Sequence[Agent]):
     def __iter__(self) -> Iterator[Agent]:
         return iter(self._members)
 
+    @answers_words
     def evaluate(self, episodes: int = 100, seed: int = 0, environment: EnvironmentLike | None = None) -> Evaluation:
         """Each seed's mean return counts once: `Evaluation.returns` are the means, its interval is over seeds."""
         return over_seeds(self.evaluate_each(episodes, seed, environment))
@@ -146,6 +154,10 @@ class Agents(Sequence[Agent]):
         if self._scores is None:
             self.evaluate()
         return self[int(np.nanargmax(self._scores))]  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> NoReturn:
+        table = {word: ours.replace("agent.", "agents[0].") for word, ours in AGENT.items()}
+        raise unknown_name("Agents", name, dir(type(self)), table)
 
     def __repr__(self) -> str:
         return f"Agents({len(self)} x {self[0]!r})"

@@ -23,9 +23,21 @@ from operant.environments.make import EnvironmentLike, name_of
 from operant.environments.spaces import space_from_json, space_to_json
 from operant.errors import CheckpointError, OperantError
 from operant.parts.describe import build, fields_of
-from operant.words import unknown_word
+from operant.words import answers_words, unknown_word
 
-ARGUMENTS = ("steps", "seed", "num_seeds", "num_envs", "backend", "env_kwargs", "out", "progress", "callback")
+ARGUMENTS = (
+    "algorithm",
+    "environment",
+    "steps",
+    "seed",
+    "num_seeds",
+    "num_envs",
+    "backend",
+    "env_kwargs",
+    "out",
+    "progress",
+    "callback",
+)
 VERSIONS = ("jax", "jaxlib", "equinox", "optax", "gymnasium", "gymnax", "numpy")
 
 
@@ -58,6 +70,7 @@ def train(
     if isinstance(algorithm, str):
         algorithm = make_algorithm(algorithm, fields)
     elif fields:
+        _check_words(type(algorithm), fields)
         raise OperantError(f"{', '.join(fields)}: set fields on the algorithm object itself, or give its name")
     steps = steps if steps is not None else entry.steps if entry else 200_000
     num_envs = num_envs if num_envs is not None else entry.num_envs if entry else 8
@@ -103,6 +116,7 @@ def train(
     return _run(driver, start, 0, iterations, iterations, description, folder, environment, progress, callback, None)
 
 
+@answers_words
 def resume(
     path: str | Path,
     *,
@@ -144,6 +158,7 @@ def resume(
     return _run(driver, carry, iteration, end, horizon, description, folder, environment, progress, callback, history)
 
 
+@answers_words
 def load(path: str | Path, *, environment: EnvironmentLike | None = None, algorithm: Any = None) -> Agent | Agents:
     """The trained agent (or agents) of a run folder, or of what `agent.save` wrote. Needs no environment.
 
@@ -172,11 +187,15 @@ def load(path: str | Path, *, environment: EnvironmentLike | None = None, algori
 def make_algorithm(name: str, fields: dict[str, Any]) -> Any:
     """The algorithm called `name` with `fields`; an unknown field is an `OperantError` with the nearest one."""
     cls = catalogue.find(name).make
+    _check_words(cls, fields)
+    return cls(**fields)
+
+
+def _check_words(cls: type, fields: dict[str, Any]) -> None:
     known = [field.name for field in dataclasses.fields(cls)]
     for field in fields:
         if field not in known:
-            raise unknown_word(f"field of {name}", field, [*known, *ARGUMENTS])
-    return cls(**fields)
+            raise unknown_word(f"field of {cls.__name__}", field, [*known, *ARGUMENTS])
 
 
 def _driver(algorithm: Any, world: Any, num_envs: int, num_seeds: int) -> CompiledDriver | HostDriver:

@@ -74,8 +74,15 @@ def _run(argv: list[str]) -> int:
         print(f"operant {__version__}")
         return 0
     if argv[0] not in COMMANDS:
-        raise unknown("command", argv[0], COMMANDS)
+        raise unknown("command", argv[0], COMMANDS, _pointer(argv[0]))
     return import_module(f"operant.commands.{argv[0]}").main(argv[1:])
+
+
+def _pointer(word: str) -> str | None:
+    """Our command for another library's."""
+    from operant import synonyms
+
+    return f"did you mean {synonyms.COMMANDS[word]!r}?" if word in synonyms.COMMANDS else None
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ the dotted flags.
 
 import ast
 import dataclasses
+import functools
 import inspect
 import io
 import math
@@ -132,6 +133,7 @@ _PLAIN = {float: NUMBER, int: whole(), bool: TRUTH, str: TEXT}
 _TUPLES = {(int, ...): several(whole(), "whole numbers with commas, such as 64,64"), (str, ...): several(TEXT, "names")}
 
 
+@functools.cache  # reading the source anew for each field would take most of a second
 def _comments(cls: type) -> dict[str, str]:
     """The comment behind each field in the source of `cls`; none where there is no source."""
     try:

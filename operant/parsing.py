@@ -105,7 +105,15 @@ def _checked(command: Command, name: str, values: list[str]) -> list[str]:
     """One flag as tyro shall see it: `--name=value`, so that no value is taken for a flag."""
     flags = {flag.name: flag for flag in command.flags}
     if name not in flags:
-        raise unknown_word("flag", name, flags, dashed, f"'operant {command.name} --help' lists them")
+        arguments = [positional for positional, _ in command.positionals]
+        if name in arguments:
+            raise OperantError(f"{dashed(name)} is no flag: operant {command.name} {' '.join(arguments).upper()}")
+
+        def show(word: str) -> str:
+            return word.upper() if word in arguments else dashed(word)
+
+        advice = f"'operant {command.name} --help' lists them"
+        raise unknown_word("flag", name, [*flags, *arguments], show, advice)
     kind = flags[name].kind
     if kind is None:
         if values:

@@ -1,69 +1,19 @@
-"""Other libraries' words for what Operant calls differently, and what our own words mean.
+"""Answers to other libraries' words, and what our own words mean.
 
 Whoever comes from another library types its words first; the answer is ours, not a list of everything.
 """
 
 import difflib
-from collections.abc import Callable, Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import ParamSpec, TypeVar
 
 from operant.errors import OperantError
+from operant.synonyms import ADVICE, WORDS
 
-# Their word -> ours; a dot leads into a part. Hyphens and underscores are the same.
-WORDS = {
-    "gamma": "discount",
-    "discount_factor": "discount",
-    "lr": "learning_rate",
-    "step_size": "learning_rate",
-    "alpha": "learning_rate",
-    "total_timesteps": "steps",
-    "timesteps": "steps",
-    "num_timesteps": "steps",
-    "max_steps": "steps",
-    "n_envs": "num_envs",
-    "envs": "num_envs",
-    "n_seeds": "num_seeds",
-    "n_steps": "num_steps",
-    "rollout_length": "num_steps",
-    "train_freq": "num_steps",
-    "train_frequency": "num_steps",
-    "n_epochs": "num_epochs",
-    "epochs": "num_epochs",
-    "update_epochs": "num_epochs",
-    "n_minibatches": "num_minibatches",
-    "gradient_steps": "num_updates",
-    "ent_coef": "entropy_coefficient",
-    "vf_coef": "value_coefficient",
-    "value_coef": "value_coefficient",
-    "clip_range": "clip",
-    "clip_coef": "clip",
-    "clip_eps": "clip",
-    "max_grad_norm": "max_gradient_norm",
-    "lam": "gae_lambda",
-    "lambda": "gae_lambda",
-    "buffer_size": "replay.capacity",
-    "replay_size": "replay.capacity",
-    "learning_starts": "warmup",
-    "target_update_interval": "target_every",
-    "target_network_frequency": "target_every",
-    "minibatch_size": "batch_size",
-    "epsilon": "exploration.epsilon",
-    "exploration_fraction": "exploration.epsilon",
-    "exploration_final_eps": "exploration.epsilon",
-    "temperature": "exploration.temperature",
-    "net_arch": "network.hidden",
-    "hidden": "network.hidden",
-    "activation": "network.activation",
-    "adam_eps": "optimiser.eps",
-    "optimizer": "optimiser",
-    "normalize": "normalise",
-    "env": "environment",
-    "env_id": "environment",
-    "env_backend": "backend",
-    "n_eval_episodes": "episodes",
-    "output": "out",
-    "log_dir": "out",
-    "save_path": "out",
-}
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # What a field means where its own file does not say.
 MEANINGS = {
@@ -106,9 +56,37 @@ def unknown_word(
     `show` writes a name as the user would type it.
     """
     plain, known = word.replace("-", "_"), list(known)
-    ours = WORDS.get(plain)
-    if ours in known:
-        return OperantError(f"unknown {kind} {show(word)}: Operant calls it {show(ours)}")
     near = difflib.get_close_matches(plain, known, n=1, cutoff=0.6)
-    meant = f"did you mean {show(near[0])}?" if near else advice or "known: " + ", ".join(map(show, sorted(known)))
-    return OperantError(f"unknown {kind} {show(word)}: {meant}")
+    for ours in WORDS.get(plain, "").split():
+        part, _, field = ours.partition(".")
+        if ours in known:
+            meant = f"Operant calls it {show(ours)}"
+            break
+        if field and part in known and not any(name.startswith(part + ".") for name in known):
+            meant = f"it is the {field} of {show(part)}"
+            break
+    else:
+        meant = ADVICE.get(plain) or (f"did you mean {show(near[0])}?" if near else advice)
+    return OperantError(f"unknown {kind} {show(word)}: {meant or 'known: ' + ', '.join(map(show, sorted(known)))}")
+
+
+def unknown_name(owner: str, name: str, known: Iterable[str], table: Mapping[str, str]) -> AttributeError:
+    """The error for an attribute `name` that `owner` lacks, with what to write instead where `table` knows it."""
+    near = [] if name.startswith("_") else difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    meant = f": write {table[name]}" if name in table else f": did you mean {near[0]!r}?" if near else ""
+    return AttributeError(f"{owner} has no attribute {name!r}{meant}")
+
+
+def answers_words(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, which meets an unknown keyword with an `OperantError` that has our word for it."""
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    owner = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def answering(*arguments: P.args, **keywords: P.kwargs) -> R:
+        for word in keywords:
+            if word not in known:
+                raise unknown_word(f"argument of {owner}", word, known)
+        return function(*arguments, **keywords)
+
+    return answering

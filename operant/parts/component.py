@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from operant.errors import OperantError
+from operant.words import answers_words
 
 T = TypeVar("T")
 _COMPONENTS: dict[type, dict[str, Any]] = {}  # of each, the dtype of its data fields
@@ -50,6 +51,7 @@ def _is_data(annotation: Any) -> bool:
 def component(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass and a pytree, split into data and structure by the rule above."""
     cls = dataclasses.dataclass(frozen=True)(cls)
+    cls.__init__ = answers_words(cls.__init__)  # type: ignore[method-assign]
     _COMPONENTS[cls] = {}
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = [field for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
