@@ -141,7 +141,6 @@ WORDS = {
     "evaluation_duration": "episodes",
     "deterministic": "explore",
     "obs": "observation",
-    "state": "memory",
     "mask": "ended",
     "dones": "ended",
     "custom_objects": "algorithm",

@@ -91,9 +91,9 @@ PYTHON = {
     "EvalCallback": (lambda agent: operant.EvalCallback(), "callback=function"),
     "VecNormalize": (lambda agent: operant.VecNormalize(), "normalise="),
     "PPOConfig": (lambda agent: operant.PPOConfig(), "operant.PPO("),
-    "PPO(gamma=)": (lambda agent: operant.PPO(gamma=0.9), "unknown argument of PPO 'gamma': Operant calls it 'discount'"),
+    "PPO(gamma=)": (lambda agent: operant.PPO(gamma=0.9), "argument of PPO 'gamma': Operant calls it 'discount'"),
     "DQN(buffer_size=)": (lambda agent: operant.DQN(buffer_size=9), "it is the capacity of 'replay'"),
-    "train(total_timesteps=)": (lambda agent: operant.train("ppo", "CartPole-v1", total_timesteps=9), "calls it 'steps'"),
+    "train(total_timesteps=)": (lambda agent: operant.train("ppo", "CartPole-v1", total_timesteps=9), "it 'steps'"),
     "train(env=)": (lambda agent: operant.train("ppo", env="CartPole-v1"), "Operant calls it 'environment'"),
     "train(object, n_envs=)": (lambda agent: operant.train(operant.PPO(), "CartPole-v1", n_envs=9), "'num_envs'"),
     "load(env=)": (lambda agent: operant.load("x", env=None), "Operant calls it 'environment'"),
@@ -166,7 +166,7 @@ def test_what_is_right_is_left_alone():
 
     assert area(3.0) == 6.0 and area(3.0, height=1.0) == 3.0 and area.__doc__ == "Of a rectangle."
     assert list(inspect.signature(area).parameters) == ["width", "height"]
-    with pytest.raises(OperantError, match="unknown argument of .*area 'heigth': did you mean 'height'"):
+    with pytest.raises(OperantError, match=r"unknown argument of .*area 'heigth': did you mean 'height'"):
         area(3.0, heigth=1.0)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="width"):
         area()  # type: ignore[call-arg]
