@@ -1,0 +1,115 @@
+"""The learner's side of a loop in Python: it opens windows, acts, gathers what followed, and learns.
+
+Whoever runs the loop steps the environments: the host driver, or users in a loop of their own (`operant.Learner`).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Spec, Step, Window
+from operant.core import keys
+from operant.core.metrics import Health, Ratio, add, examine, well
+from operant.core.rollout import Rollout
+from operant.errors import OperantError
+from operant.parts.component import check_fields, strong
+from operant.parts.encoders import example
+
+
+class HostCarry(NamedTuple):
+    """What a checkpoint of such a run holds: everything but the environments and their running episodes."""
+
+    key: Array
+    state: Any
+    totals: dict[str, Ratio]
+    health: Health
+
+
+class Loop:
+    """One algorithm, one seed; `rollout` acts and observes between `open` and `learn`."""
+
+    num_seeds = 1
+
+    def __init__(self, algorithm: Algorithm, spec: Spec, name: str):
+        """Raises `OperantError` where the algorithm cannot serve `spec`, of the environment called `name`."""
+        self.spec, self.num_envs = spec, spec.num_envs
+        check_fields(algorithm)
+        algorithm.check(spec)
+        self.members = [algorithm]
+        self.algorithm: Any = strong(algorithm)
+        window = algorithm.window()
+        self.episodic = isinstance(window, Episodes)
+        if self.episodic and spec.time_limit is None:
+            raise OperantError(f"{name} has no time limit, and whole episodes need one")
+        self.length: int = spec.time_limit if self.episodic else window.length  # type: ignore[assignment]
+        self.steps_per_iteration = self.length * self.num_envs
+        self.rollout = Rollout(spec, self.length, self.episodic)
+        self._learn = jax.jit(self._learn_and_examine, donate_argnums=1)
+
+    def start(self, seed: int) -> HostCarry:
+        """The carry before the first iteration."""
+        self.rollout.reset()
+        carry = jax.jit(self._init)(self.algorithm, keys.root(seed))
+        return jax.tree.map(jnp.copy, carry)
+
+    def template(self) -> HostCarry:
+        """Shapes and dtypes of the carry."""
+        return jax.eval_shape(self._init, self.algorithm, keys.root(0))
+
+    def cleared(self, carry: HostCarry) -> HostCarry:
+        """`carry` with its metrics at zero."""
+        return carry._replace(totals=jax.tree.map(jnp.zeros_like, carry.totals))
+
+    def policies(self, carry: HostCarry) -> Any:
+        """A copy of the policy, with a leading axis of one as if it were one of several seeds."""
+        return jax.tree.map(lambda leaf: jnp.copy(leaf)[None], carry.state.policy)
+
+    def reset_seed(self, carry: HostCarry, iteration: int) -> int:
+        """What environments are seeded with that are made at `iteration`."""
+        return int(jax.random.bits(keys.role(carry.key, keys.RESET, iteration)) >> 1)
+
+    def open(self, carry: HostCarry, iteration: int, total: int) -> None:
+        """Begin the window of absolute `iteration` of `total`."""
+        self._clock = Clock(np.int32(iteration), np.float32(min(iteration / total, 1.0)))
+        self.rollout.open(self.algorithm, carry.state.policy, carry.key, self._clock)
+
+    def learn(self, carry: HostCarry) -> HostCarry:
+        """One iteration from the window that is full; consumes `carry`."""
+        window, ratios = self.rollout.close()
+        return self._learn(self.algorithm, carry, window, ratios, self._clock)
+
+    def _init(self, algorithm: Any, key: Array) -> HostCarry:
+        state = algorithm.init(keys.role(key, keys.INIT), self.spec)
+        names = jax.eval_shape(lambda: algorithm.learn(state, self._example(algorithm, state), key, self._context())[1])
+        names = [*names, "episode_return", "episode_length"]
+        totals = {name: Ratio(jnp.float32(0), jnp.float32(0)) for name in names}
+        return HostCarry(key, state, totals, well())
+
+    def _context(self) -> Context:
+        return Context(self.spec, Clock(jnp.int32(0), jnp.float32(0)))
+
+    def _example(self, algorithm: Any, state: Any) -> Window:
+        """A window of zeros in the right shapes."""
+
+        def rows(tree: Any, *lead: int) -> Any:
+            return jax.tree.map(lambda leaf: jnp.zeros((*lead, *leaf.shape), leaf.dtype), tree)
+
+        envs, key = self.num_envs, keys.root(0)
+        memory = algorithm.start(state.policy, key, self.spec)
+        observation = rows(example(self.spec.observation_space), envs)
+        _, action, extras = algorithm.act(state.policy, memory, observation, key, self._context(), explore=True)
+        scalars = jnp.zeros(envs), jnp.zeros(envs, bool), jnp.zeros(envs, bool)
+        steps = rows(Step(observation, action, *scalars, observation, extras), self.length)
+        valid = jnp.zeros((self.length, envs), bool) if self.episodic else None
+        return Window(steps, memory, jnp.arange(envs, dtype=jnp.int32), jnp.int32(0), valid)
+
+    def _learn_and_examine(
+        self, algorithm: Any, carry: HostCarry, window: Window, ratios: dict[str, Ratio], clock: Clock
+    ) -> HostCarry:
+        key, context = keys.role(carry.key, keys.LEARN, clock.iteration), Context(self.spec, clock)
+        state, metrics = algorithm.learn(carry.state, window, key, context)
+        health = examine(carry.health, clock.iteration, window, metrics, state.policy)
+        policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), carry.state.policy, state.policy)
+        return HostCarry(carry.key, state._replace(policy=policy), add(carry.totals, metrics | ratios), health)
