@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from operant.algorithms.value.dqn import DQN
     from operant.api import Agent, Agents, load, resume, train
     from operant.environments import make
+    from operant.learner import Learner
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ _HOMES = {
     "resume": "operant.api",
     "train": "operant.api",
     "make": "operant.environments",
+    "Learner": "operant.learner",
     "PPO": "operant.algorithms.policy.ppo",
     "REINFORCE": "operant.algorithms.policy.reinforce",
     "DQN": "operant.algorithms.value.dqn",
@@ -36,6 +38,7 @@ __all__ = [
     "REINFORCE",
     "Agent",
     "Agents",
+    "Learner",
     "environments",
     "equations",
     "finite",

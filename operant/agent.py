@@ -47,7 +47,7 @@ class Agent:
         Greedy unless `explore`. A policy with memory keeps it from call to call; `reset` clears it. Raises
         `OperantError` for an observation that does not fit the observation space.
         """
-        batch, single = _batched(self.observation_space, observation)
+        batch, single = batched(self.observation_space, observation)
         size = jax.tree.leaves(batch)[0].shape[0]
         if self._memory is None or self._memory[0] != size:
             self._memory = size, self._start(size)
@@ -193,10 +193,10 @@ def evaluate_policies(
     return [evaluation.host_evaluation(strong(agent.algorithm), p, world, apart, episodes, explore) for p in members]
 
 
-def _batched(space: gymnasium.Space, observation: Any) -> tuple[Any, bool]:
+def batched(space: gymnasium.Space, observation: Any) -> tuple[Any, bool]:
     """`observation` as a batch in the library's dtypes, and whether it was a single one."""
     if isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
-        parts = {name: _batched(part, observation[name]) for name, part in children(space)}
+        parts = {name: batched(part, observation[name]) for name, part in children(space)}
         single = all(alone for _, alone in parts.values())
         leaves = {name: leaf for name, (leaf, _) in parts.items()}
         return (leaves if isinstance(space, gymnasium.spaces.Dict) else tuple(leaves.values())), single

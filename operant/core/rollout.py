@@ -28,13 +28,18 @@ class Rollout:
         self._keys = jax.jit(self._keys_of_window)
         self._act: tuple[Any, Any] | None = None  # the structure that it was compiled for, and the program
         self._memory: Any = None
+        self._steps: list[Step] = []
         self.reset()
 
     def reset(self) -> None:
-        """Every environment is at the start of an episode; what was running is not counted."""
+        """Every environment is at the start of an episode; one that was running was cut, and is not counted."""
         count = self.spec.num_envs
         self.fresh = np.ones(count, bool)  # where the observation to come is an episode's first
         self._returns, self._lengths = np.zeros(count), np.zeros(count, int)
+        if self._steps:
+            last = self._steps[-1]
+            self._steps[-1] = last._replace(truncated=last.truncated | ~last.terminated)
+            self._alive = self._alive & ~self.episodic
 
     def open(self, algorithm: Any, policy: Any, key: Array, clock: Clock) -> None:
         """Begin a window: `policy` acts in it, with the keys of the clock's iteration."""
@@ -45,7 +50,6 @@ class Rollout:
             begun = algorithm.start(policy, keys.role(key, keys.START, clock.iteration * self.length), self.spec)
             self._memory = begun if self._memory is None else restart(self._memory, begun, jnp.asarray(self.fresh))
         self._begun, self._alive = self._memory, np.ones(self.spec.num_envs, bool)
-        self._steps: list[Step] = []
         self._valid: list[np.ndarray] = []
         self._count = self._returned = self._lasted = 0.0
         self.fresh = np.zeros(self.spec.num_envs, bool)
@@ -79,7 +83,8 @@ class Rollout:
 
     def close(self) -> tuple[Window, dict[str, Ratio]]:
         """The window, and the sums and counts of the episodes that ended in it."""
-        steps, valid, padding = self._steps, self._valid, self.length - len(self._steps)
+        (steps, self._steps), valid = (self._steps, []), self._valid
+        padding = self.length - len(steps)
         steps += [jax.tree.map(np.zeros_like, steps[-1])] * padding
         valid += [np.zeros(self.spec.num_envs, bool)] * padding
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *steps)

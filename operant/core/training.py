@@ -143,9 +143,9 @@ def run(
                 progress.steps_per_second = (iteration - begun) * per * len(seeds) / progress.seconds
                 chunk = max(1, min(4 * chunk, int(count * CHUNK_SECONDS / max(took, 1e-4))))
             progress.steps = iteration * per
-            _examine(faults, seeds, per, progress)
+            examine(faults, seeds, per, progress)
             if iteration % rows_every == 0 or iteration == end:
-                progress.rows = _rows(carry, seeds, progress.steps)
+                progress.rows = rows_of(carry, seeds, progress.steps)
                 for told, new in zip(history, progress.rows, strict=True):
                     told.append(new)
                     if folder is not None and board is not None:
@@ -160,7 +160,7 @@ def run(
     return Outcome(carry, iteration, progress, history, iteration < end, stop.signal)
 
 
-def _examine(faults: np.ndarray, seeds: list[int], per: int, progress: Progress) -> None:
+def examine(faults: np.ndarray, seeds: list[int], per: int, progress: Progress) -> None:
     """Note the seeds that are not finite any more; raise where none is left."""
     bad = np.any(faults >= 0, axis=1)
     progress.diverged = [seed for seed, broken in zip(seeds, bad, strict=True) if broken]
@@ -175,7 +175,8 @@ def _examine(faults: np.ndarray, seeds: list[int], per: int, progress: Progress)
         )
 
 
-def _rows(carry: Any, seeds: list[int], steps: int) -> list[dict[str, Any]]:
+def rows_of(carry: Any, seeds: list[int], steps: int) -> list[dict[str, Any]]:
+    """The metrics since they were cleared, one row a seed; None for what did not happen."""
     totals = {
         name: (np.asarray(r.total).reshape(-1), np.asarray(r.count).reshape(-1)) for name, r in carry.totals.items()
     }

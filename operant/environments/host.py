@@ -141,16 +141,9 @@ class Host:
                 fresh, _ = self.vector.reset(options={"reset_mask": ended})
                 observation = self._observed(fresh)
             else:
-                following = self._spliced(observation, info["final_obs"], ended)
+                following = spliced(self.observation_space, observation, info["final_obs"], ended)
         ends = np.array(terminated, bool), np.array(truncated, bool)  # a vector environment may reuse its own
         return Transition(np.array(reward, np.float32), *ends, following, observation)
-
-    def _spliced(self, observation: Any, final: Any, ended: np.ndarray) -> Any:
-        """`observation` with the true final observation where the episode ended."""
-        following = map_leaves(self.observation_space, lambda _, leaf: leaf.copy(), observation)
-        for index in np.flatnonzero(ended):
-            _assign(self.observation_space, following, final[index], int(index))
-        return following
 
     def _observed(self, observation: Any) -> Any:
         def convert(space: gymnasium.Space, leaf: Any) -> np.ndarray:
@@ -165,6 +158,14 @@ class Host:
 
     def close(self) -> None:
         self.vector.close()
+
+
+def spliced(space: gymnasium.Space, observation: Any, final: Any, ended: np.ndarray) -> Any:
+    """A batch of observations with the true final one (a row of `final`) where the episode `ended [B]`."""
+    following = map_leaves(space, lambda _, leaf: leaf.copy(), observation)
+    for index in np.flatnonzero(ended):
+        _assign(space, following, final[index], int(index))
+    return following
 
 
 def _assign(space: gymnasium.Space, batch: Any, single: Any, index: int) -> None:
