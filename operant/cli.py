@@ -27,6 +27,7 @@ Operant: reinforcement learning, from exact dynamic programming to deep networks
   operant watch DIR                     draw an episode anew, DIR/episode.gif
   operant algorithms                    what there is, and its place on the map
   operant environments                  what it can be trained on
+  operant doctor                        what is installed, and what stands in the way
 
 For example:
 
@@ -38,7 +39,7 @@ For example:
 
 Every command takes --help; 'operant train ppo --help' lists the fields of ppo with their defaults.
 """
-COMMANDS = ("train", "evaluate", "resume", "watch", "algorithms", "environments")  # each a file of `commands`
+COMMANDS = ("train", "evaluate", "resume", "watch", "algorithms", "environments", "doctor")  # each a file of `commands`
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from operant.core._files import replace_file
 from operant.environments import Compiled, make
+from operant.finite.named import problem_names
 
 FRAMES = 120  # at most, evenly spaced over the episode
 WIDTH = 300  # pixels, at most
@@ -53,7 +54,7 @@ def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], Any]
     kwargs = agent.description.get("env_kwargs") or {}
     compiled = agent.description.get("backend") == "compiled"
     if isinstance(environment, str) and (":" in environment or environment in gymnasium.registry):
-        if compiled and kwargs:
+        if compiled and kwargs and environment not in problem_names():
             raise ValueError("the renderer cannot draw a compiled environment whose parameters were changed")
         world = gymnasium.make(environment, render_mode="rgb_array", **kwargs)
     elif compiled and isinstance(environment, str):

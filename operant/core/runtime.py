@@ -28,12 +28,25 @@ def keep_programs() -> None:
     config: Any = jax.config
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or config.jax_compilation_cache_dir:
         return
-    import platformdirs
-
-    folder = Path(platformdirs.user_cache_dir("operant")) / "compiled"
+    folder = _own_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # a read-only home only costs the compilation
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def programs_folder() -> Path | None:
+    """Where compiled programs are kept, None for nowhere."""
+    config: Any = jax.config
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or config.jax_compilation_cache_dir:
+        chosen = config.jax_compilation_cache_dir or os.environ["JAX_COMPILATION_CACHE_DIR"]
+        return Path(chosen) if chosen else None
+    return _own_folder()
+
+
+def _own_folder() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("operant")) / "compiled"

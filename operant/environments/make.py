@@ -3,14 +3,18 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium
 from gymnasium.vector import VectorEnv
 
 from operant.environments.compiled import Compiled
+from operant.environments.finite import Finite
 from operant.environments.host import Host, first_line
 from operant.errors import OperantError, unknown
+from operant.finite.mdp import MDP
+from operant.finite.named import problem, problem_names
 
 BACKENDS = ("auto", "compiled", "gymnasium")
 EnvironmentLike: TypeAlias = str | gymnasium.Env | VectorEnv | Compiled | Callable[..., Any] | Any
@@ -22,9 +26,10 @@ def make(
     """The environment behind `environment`, ready for a driver.
 
     `environment` is an id (`CartPole-v1`, `my_package:MyEnv-v0`), a class or factory of Gymnasium environments, a
-    Gymnasium vector environment, a compiled environment (gymnax's methods), or one Gymnasium instance, which is
-    never copied and so is exactly one environment. `backend="auto"` prefers a compiled twin where an id has one.
-    `kwargs` go to the environment's constructor, or to the parameters of a compiled one.
+    Gymnasium vector environment, a compiled environment (gymnax's methods), a finite MDP, or one Gymnasium instance,
+    which is never copied and so is exactly one environment. Names are Gymnasium's, gymnax's and those of
+    `finite.problem`. `backend="auto"` prefers a compiled twin where an id has one. `kwargs` go to the environment's
+    constructor, or to the parameters of a compiled one (`max_steps_in_episode` of a finite MDP).
 
     Raises `OperantError` for an unknown id, an unknown backend, or a backend that the environment does not have.
     """
@@ -36,6 +41,8 @@ def make(
     if isinstance(environment, str):
         return _by_name(environment, num_envs, backend, kwargs)
     name = name_of(environment)
+    if isinstance(environment, MDP) or hasattr(environment, "stored"):
+        environment = _finite(environment, name)
     if _is_compiled(environment):
         if backend == "gymnasium":
             raise OperantError(f"{name} has no gymnasium backend: it is a compiled environment")
@@ -100,9 +107,7 @@ def name_of(environment: EnvironmentLike) -> str:
 
 def compiled_names() -> list[str]:
     """The ids that have a compiled backend."""
-    import gymnax
-
-    return [name for name in gymnax.registered_envs if name != "MNISTBandit-bsuite"]  # it downloads its data
+    return [*_gymnax_names(), *problem_names()]
 
 
 def gymnasium_names() -> list[str]:
@@ -110,13 +115,23 @@ def gymnasium_names() -> list[str]:
     return sorted(gymnasium.registry)
 
 
+def _gymnax_names() -> list[str]:
+    import gymnax
+
+    return [name for name in gymnax.registered_envs if name != "MNISTBandit-bsuite"]  # it downloads its data
+
+
 def _by_name(name: str, num_envs: int, backend: str, kwargs: dict[str, Any]) -> Compiled | Host:
-    if backend != "gymnasium" and ":" not in name and name in compiled_names():
+    if name in problem_names() and (backend == "compiled" or (backend == "auto" and "render_mode" not in kwargs)):
+        return Compiled(_finite(problem(name, **kwargs), name))
+    if backend != "gymnasium" and ":" not in name and name in _gymnax_names():
         import gymnax
 
         environment, params = gymnax.make(name)
         if set(kwargs) <= set(_names(params)) or backend == "compiled":
             return _compiled(environment, params, name, kwargs)
+    if backend != "gymnasium" and name not in gymnasium.registry and Path(name).is_file():
+        return make(problem(name), num_envs, backend, kwargs)
     if backend == "compiled" and name in gymnasium.registry:
         raise OperantError(f"{name} has no compiled backend: it is a Gymnasium environment")
     if backend == "compiled":
@@ -128,6 +143,11 @@ def _by_name(name: str, num_envs: int, backend: str, kwargs: dict[str, Any]) -> 
     by_id = functools.partial(gymnasium.make, name)
     construct = functools.partial(_constructed, name.rpartition(":")[2], by_id, kwargs)
     return _several(construct(), construct, num_envs, name)
+
+
+def _finite(problem: Any, name: str) -> Finite:
+    """A finite problem, with its outcomes written out where they were not."""
+    return Finite(problem if isinstance(problem, MDP) else problem.stored(), name)
 
 
 def _compiled(environment: Any, params: Any, name: str, kwargs: dict[str, Any]) -> Compiled:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from operant.finite.linear import krylov_policy_iteration, linear_programming
     from operant.finite.mdp import MDP
+    from operant.finite.named import problem
     from operant.finite.pomdp import POMDP
     from operant.finite.solution import Solution
     from operant.finite.structured import MoveMDP
@@ -42,6 +43,7 @@ _HOMES = {
     "policy_evaluation": "iteration",
     "policy_iteration": "iteration",
     "prioritised_sweeping": "sweeps",
+    "problem": "named",
     "relative_value_iteration": "average",
     "value_iteration": "iteration",
 }
@@ -62,6 +64,7 @@ __all__ = [
     "policy_evaluation",
     "policy_iteration",
     "prioritised_sweeping",
+    "problem",
     "problems",
     "relative_value_iteration",
     "value_iteration",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,19 @@ class MDP:
         part = slice(self.offsets[row], self.offsets[row + 1])
         columns = (self.probabilities, self.next_states, self.rewards, self.terminated)
         return list(zip(*(column[part].tolist() for column in columns), strict=True))
+
+    def complete(self) -> MDP:
+        """The same problem with every action legal: one that was not does what the state's first legal one does.
+
+        Optimal values, and with them the best policies, stay what they are.
+        """
+        first = self.legal.argmax(axis=1)[:, None]
+        taken = np.where(self.legal | self.terminal[:, None], np.arange(self.num_actions), first)
+        rows = (np.arange(self.num_states)[:, None] * self.num_actions + taken).reshape(-1)
+        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[rows])])
+        order = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], np.diff(offsets))
+        columns = ("probabilities", "next_states", "rewards", "terminated")
+        return replace(self, offsets=offsets, **{name: getattr(self, name)[order] for name in columns})
 
     @staticmethod
     def from_arrays(

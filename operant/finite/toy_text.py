@@ -7,6 +7,18 @@ import numpy as np
 from operant.finite.mdp import MDP
 from operant.finite.validation import MDPError
 
+# Blackjack publishes no table; `problems.blackjack` is its model. Versions are those of several Gymnasium releases.
+IDS = (
+    "CliffWalking-v1", "CliffWalkingSlippery-v1", "FrozenLake-v1", "FrozenLake8x8-v1", "Taxi-v3", "Taxi-v4",
+)  # fmt: skip
+
+
+def toy_text_names() -> list[str]:
+    """The ids of `IDS` that the installed Gymnasium knows."""
+    import gymnasium
+
+    return [name for name in IDS if name in gymnasium.registry]
+
 
 def from_gymnasium(name_or_env: Any, **kwargs: Any) -> MDP:
     """The MDP of an environment with a `P` table: an id, with arguments for `gymnasium.make`, or an environment.
