@@ -111,7 +111,7 @@ def write(path: Path, states: int) -> None:
 
 def peak_memory() -> float:
     """GiB of this process alone; rusage would count what the parent held when it forked. Linux only."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) / 2**20
 
 
@@ -120,7 +120,7 @@ def measure(python: str, arguments: list[str], limit: float) -> dict:
     label = " ".join(arguments[1:3])
     try:
         command = [python, __file__, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=limit, check=False)
     except subprocess.TimeoutExpired:
         return {"side": label, "failed": f"more than {limit:.0f} s"}
     if done.returncode:

@@ -30,13 +30,13 @@ def interpreter(name: str) -> Path:
     python = folder / "bin" / "python"
     stamp = folder / "stamp"
     wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != wanted:
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         print(f"installing {requirements.name} into {folder.relative_to(HERE.parent)}", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
         command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
         if subprocess.run(command, stdout=sys.stderr).returncode:
             raise PeerError(f"pip could not install {requirements.name}")
-        stamp.write_text(wanted)
+        stamp.write_text(wanted, encoding="utf-8")
     return python
 
 
@@ -54,7 +54,7 @@ class Peer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            text=True,
+            encoding="utf-8",
             env=environment,
         )
         try:

@@ -87,7 +87,7 @@ def machine(rows: list[dict[str, Any]]) -> str:
     gpu = "no GPU"
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        names = subprocess.run(query, capture_output=True, text=True).stdout.split("\n")[0].strip()
+        names = subprocess.run(query, capture_output=True, encoding="utf-8").stdout.split("\n")[0].strip()
         gpu = names or gpu
     python = f"Python {platform.python_version()}"
     return "; ".join([f"{cores} {platform.machine()} cores", gpu, python, *versions])
@@ -134,7 +134,9 @@ def main() -> int:
     every = [row for rows in results.values() for row in rows]
     console.print(f"Measured on {machine(every)}.", highlight=False)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(every), "cases": results}, indent=2) + "\n")
+        arguments.json.write_text(
+            json.dumps({"machine": machine(every), "cases": results}, indent=2) + "\n", encoding="utf-8"
+        )
     if arguments.markdown:
         command = " ".join(["python", "benchmarks/speed.py", *sys.argv[1:]])
         arguments.markdown.parent.mkdir(parents=True, exist_ok=True)

@@ -231,7 +231,7 @@ def _run(
     finally:
         reporter.close()
     if outcome.interrupted and folder is not None:
-        _say(f"stopped at {outcome.progress.steps:,} steps; continue with: operant resume {folder.path}")
+        _say(f"stopped at {outcome.progress.steps:,} steps; continue with: operant resume {folder.quoted}")
     if outcome.signal == signal.SIGTERM:
         # Ctrl-C hands over the agent as it is; a process that was told to end has saved what there is, and ends.
         raise SystemExit(128 + signal.SIGTERM)

@@ -22,7 +22,7 @@ Build = Callable[[dict[str, Any]], tuple[float, Run]]  # settings -> (seconds of
 
 def serve(build: Build, packages: tuple[str, ...]) -> None:
     """Answer requests until the input ends. `packages`: whose versions belong in the report."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     run: Run | None = None
     for line in sys.stdin:

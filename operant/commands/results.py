@@ -36,8 +36,8 @@ def finish(agents: Agent | Agents, environment: str | None, values: dict[str, An
     if note:
         console().print(note, style="dim", markup=False)
     console().print(f"saved in {folder.path}", markup=False)
-    console().print(f"  operant watch {folder.path}", markup=False)
-    console().print(f"  operant resume {folder.path} --steps {2 * outcome.progress.steps}", markup=False)
+    console().print(f"  operant watch {folder.quoted}", markup=False)
+    console().print(f"  operant resume {folder.quoted} --steps {2 * outcome.progress.steps}", markup=False)
     if values["json"]:
         progress = outcome.progress
         speed = {

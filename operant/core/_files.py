@@ -5,12 +5,15 @@ import json
 import math
 import os
 import stat
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from operant.errors import CheckpointError
 
 _MAX_DEPTH = 64
+_PATIENCE = (0.01, 0.03, 0.1, 0.3, 1.0)  # seconds between attempts to rename on Windows
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -36,18 +39,42 @@ def write_file(path: Path, data: bytes) -> None:
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        _sync(file.fileno())
+
+
+def _sync(descriptor: int) -> None:
+    if sys.platform == "darwin":
+        import fcntl
+
+        # There, fsync leaves the data in the drive's own cache. Not every file system can do better.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
     """Wait until the disk has the folder's list of names; Windows has no such call. Raises `OSError`."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename `source` to `target`, in whose place it comes at once. Raises `OSError`.
+
+    On Windows a file that anybody reads cannot be replaced: a virus scanner or a viewer of curve.png is waited for.
+    """
+    for seconds in _PATIENCE if sys.platform == "win32" else ():
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            time.sleep(seconds)
+    os.replace(source, target)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -55,7 +82,7 @@ def replace_file(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         write_file(temporary, data)
-        os.replace(temporary, path)
+        move(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 
 from operant.core import _manifest, _segments
-from operant.core._files import read_file, sync_folder, write_file
+from operant.core._files import move, read_file, sync_folder, write_file
 from operant.errors import CheckpointError
 
 PyTree = Any
@@ -38,7 +38,7 @@ def save(folder: Path, name: str, tree: PyTree, description: dict[str, Any]) -> 
     target = folder / name
     if not re.fullmatch(r"[0-9]+", name):
         raise CheckpointError(f"{target}: a checkpoint's name is its step number, in digits")
-    temporary = folder / f".{name}.{uuid.uuid4().hex}.tmp"
+    temporary = folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -124,7 +124,7 @@ def prune(folder: Path, keep: int = 2, also: Collection[str] = ()) -> None:
                 whole += _looks_whole(folder / name)
             elif name not in also:
                 # Under a temporary name first: half a checkpoint must never look like one.
-                os.replace(folder / name, folder / f".{name}.{uuid.uuid4().hex}.tmp")
+                move(folder / name, folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp")
         for leftover in folder.glob(".*.tmp"):
             shutil.rmtree(leftover)
     except OSError as error:
@@ -176,15 +176,15 @@ def _place(path: Path, content: bytes, earlier: Iterable[Path]) -> None:
 
 def _publish(temporary: Path, target: Path) -> None:
     if not target.is_dir():
-        os.replace(temporary, target)
+        move(temporary, target)
         sync_folder(target.parent)
         return
     # A folder that is not empty cannot be replaced at once, but its manifest can: contents first, manifest last.
     current = {file.name for file in temporary.iterdir()}
     for name in current - {_manifest.MANIFEST}:
-        os.replace(temporary / name, target / name)
+        move(temporary / name, target / name)
     sync_folder(target)
-    os.replace(temporary / _manifest.MANIFEST, target / _manifest.MANIFEST)
+    move(temporary / _manifest.MANIFEST, target / _manifest.MANIFEST)
     sync_folder(target)
     with contextlib.suppress(OSError):
         for file in target.iterdir():

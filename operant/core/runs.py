@@ -7,6 +7,8 @@ imported or executed.
 import json
 import math
 import re
+import shlex
+import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,6 +61,14 @@ class RunFolder:
         if not folder.description.is_file():
             raise OperantError(f"{path} is not a run: it has no {folder.description.name}")
         return folder
+
+    @property
+    def quoted(self) -> str:
+        """The path as it is typed on this system's command line."""
+        text = str(self.path)
+        if sys.platform == "win32":
+            return f'"{text}"' if re.search(r"[^\w.:\\/~-]", text) else text
+        return shlex.quote(text)
 
     @property
     def description(self) -> Path:
@@ -136,7 +146,7 @@ class RunFolder:
 
 def _unused(parent: Path, name: str) -> Path:
     """A new folder in `parent`, whatever characters `name` has."""
-    stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:150]}-{datetime.now():%Y%m%d-%H%M%S}"
+    stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:80]}-{datetime.now():%Y%m%d-%H%M%S}"
     parent.mkdir(parents=True, exist_ok=True)
     path, attempt = parent / stem, 1
     while True:
