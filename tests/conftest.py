@@ -5,6 +5,7 @@
   run of the suite is quick. They are keyed by program and versions, so a stale one is never used, and they are
   bounded to 2 GB. A size limit also makes JAX lock the directory, which pytest-xdist's workers share. Commands that
   a test starts inherit the settings. `make clean` leaves the directory; deleting it is always safe.
+- There are two CPU devices, as `operant.train` makes one for each core: several seeds are shared among them.
 - Slow checks are marked `slow` and chosen with `-m slow`; there is no option of our own.
 """
 
@@ -19,6 +20,7 @@ for option, value in {
     "jax_compilation_cache_dir": str(CACHE),
     "jax_compilation_cache_max_size": 2 * 10**9,
     "jax_persistent_cache_min_compile_time_secs": 0.2,
+    "jax_num_cpu_devices": 2,
 }.items():
     os.environ.setdefault(option.upper(), str(value))
     jax.config.update(option, value)

@@ -45,6 +45,7 @@ def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | DQN:
 
 def driver(settings: dict[str, Any]) -> CompiledDriver | HostDriver:
     runtime.run_inline()  # as operant.train does; its compilation cache stays off here
+    runtime.use_cores()
     name, num_envs, rate = settings["environment"], settings.get("num_envs", 1), settings["learning_rate"]
     if settings.get("backend") == "gymnasium":
         return HostDriver(algorithm(settings, rate), Host([lambda: gymnasium.make(name)] * num_envs, name))

@@ -2,7 +2,8 @@
 
 One iteration is one window and one `learn`. A chunk runs a number of iterations that is an argument, not a
 constant, so that one program serves every chunk. Keys fold in the absolute iteration: how training is cut into
-chunks changes nothing, bit for bit. Seeds and members of a population are a leading axis of the carry.
+chunks changes nothing, bit for bit. Seeds and members of a population are a leading axis of the carry, in equal parts
+over the devices: they never speak to one another, so that each device runs its part alone.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from operant.contracts import Algorithm, Clock, Context, Episodes
 from operant.core import keys
@@ -25,6 +28,7 @@ class CompiledDriver:
     """Trains `members` (one algorithm, or several of one structure) on a compiled environment, one seed each.
 
     `batching`: `vmap` runs members side by side; `map` one after the other, each bit for bit as if alone.
+    `devices` share the members where their number divides them (the largest number that does is taken).
     """
 
     resumable = True  # bit for bit: the carry holds the environments too
@@ -36,6 +40,7 @@ class CompiledDriver:
         num_envs: int,
         num_seeds: int = 1,
         batching: Literal["vmap", "map"] = "vmap",
+        devices: Sequence[jax.Device] | None = None,
     ):
         several = isinstance(algorithm, Sequence)
         members: list[Any] = list(algorithm) if several else [algorithm] * num_seeds
@@ -60,21 +65,24 @@ class CompiledDriver:
         self.steps_per_iteration = self.length * num_envs
         self._collector = Collector(environment, self.spec, self.length)
         self._batching = batching
-        self._advance = jax.jit(self._batched(self._chunk), donate_argnums=1)
+        devices = jax.local_devices() if devices is None else devices
+        shares = max(n for n in range(1, len(devices) + 1) if self.num_seeds % n == 0)
+        self._mesh = Mesh(np.array(devices[:shares]), ("members",))
+        self._advance = self._compiled(self._chunk, "algorithm", "members", "", "", "", donate_argnums=1)
 
     # The carry's life
 
     def start(self, seed: int) -> Carry:
         """The carry before the first iteration; member k has seed `seed + k`."""
         roots = jnp.stack([keys.root(seed + k) for k in range(self.num_seeds)])
-        carry = jax.jit(self._batched(self._init, donated=False))(self.algorithm, roots)
+        carry = self._compiled(self._init, "algorithm", "members")(self.algorithm, roots)
         # Each leaf in a buffer of its own, as donation requires.
         return jax.tree.map(jnp.copy, carry)
 
     def template(self) -> Carry:
         """Shapes and dtypes of the carry, without computing it."""
         roots = jnp.stack([keys.root(k) for k in range(self.num_seeds)])
-        return jax.eval_shape(self._batched(self._init, donated=False), self.algorithm, roots)
+        return jax.eval_shape(self._batched(self._init), self.algorithm, roots)
 
     def advance(self, carry: Carry, iteration: int, count: int, total: int) -> Carry:
         """`count` iterations from absolute `iteration` of `total`; consumes `carry`."""
@@ -91,10 +99,22 @@ class CompiledDriver:
         return carry._replace(totals=jax.tree.map(jnp.zeros_like, carry.totals))
 
     def policies(self, carry: Carry) -> Any:
-        """A copy of every member's policy, with the leading axis; it outlives the carry."""
-        return jax.tree.map(jnp.copy, carry.state.policy)
+        """A copy of every member's policy, with the leading axis, on one device; it outlives the carry."""
+        return jax.device_put(jax.tree.map(jnp.copy, carry.state.policy), self._mesh.devices.flat[0])
 
-    def _batched(self, function: Any, donated: bool = True) -> Any:
+    def _compiled(self, function: Any, *arguments: str, donate_argnums: int | tuple = ()) -> Any:
+        """`_batched(function)` as a program in which each device holds its share of what has the members' axis."""
+        members, whole = PartitionSpec("members"), PartitionSpec()
+        split = {"algorithm": members if self._axis == 0 else whole, "members": members}
+        specs = tuple(split.get(argument, whole) for argument in arguments)
+        shared = jax.shard_map(
+            self._batched(function), mesh=self._mesh, in_specs=specs, out_specs=members, check_vma=False
+        )
+        placed = tuple(NamedSharding(self._mesh, spec) for spec in specs)
+        out = NamedSharding(self._mesh, members)
+        return jax.jit(shared, in_shardings=placed, out_shardings=out, donate_argnums=donate_argnums)
+
+    def _batched(self, function: Any) -> Any:
         """`function(algorithm, per-member, *shared)` over the leading axis of the members."""
         if self.num_seeds == 1:
 

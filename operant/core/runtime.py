@@ -1,16 +1,34 @@
-"""JAX as training wants it: programs kept between processes, and small programs run where they are called."""
+"""JAX as training wants it: programs kept, small ones run where they are called, a device for every core."""
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 
+LINUX = sys.platform == "linux"  # where a process may be held to some of the cores
+
 
 def prepare() -> None:
-    """Both of the below; to be called before the first array is made, without effect on what the user has chosen."""
+    """All of the below; to be called before the first array is made, without effect on what the user has chosen."""
     keep_programs()
     run_inline()
+    use_cores()
+
+
+def use_cores() -> None:
+    """Show JAX one CPU device for each core, so that several seeds are trained on all of them.
+
+    A small network's operations are too short to be divided among threads; whole seeds are not. Whatever runs on one
+    device is not concerned. No effect once JAX has started.
+    """
+    config: Any = jax.config
+    if "JAX_NUM_CPU_DEVICES" in os.environ or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    with contextlib.suppress(RuntimeError):  # JAX has started
+        config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)) if LINUX else os.cpu_count() or 1)
 
 
 def run_inline() -> None:

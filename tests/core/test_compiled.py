@@ -91,6 +91,25 @@ def test_seeds_in_turn_are_bit_for_bit_those_alone(name):
         assert_same(member, single.advance(single.start(3 + k), 0, ITERATIONS, ITERATIONS))
 
 
+def test_devices_share_the_seeds_and_change_nothing():
+    devices = jax.local_devices()
+    assert len(devices) == 2  # tests/conftest.py
+    drivers = [
+        CompiledDriver(ALGORITHMS["dqn"], cartpole(), 4, num_seeds=4, batching="map", devices=devices[:count])
+        for count in (1, 2)
+    ]
+    one, two = (driver.advance(driver.start(3), 0, ITERATIONS, ITERATIONS) for driver in drivers)
+    assert_same(one, two)
+    assert {leaf.sharding.num_devices for leaf in jax.tree.leaves(two)} == {2}
+    assert {leaf.sharding.num_devices for leaf in jax.tree.leaves(drivers[1].policies(two))} == {1}
+
+
+@pytest.mark.parametrize(("seeds", "shares"), [(1, 1), (2, 2), (3, 1)])
+def test_only_equal_shares_are_made(seeds, shares):
+    driver = CompiledDriver(ALGORITHMS["ppo"], cartpole(), 4, num_seeds=seeds)
+    assert {leaf.sharding.num_devices for leaf in jax.tree.leaves(driver.start(0))} == {shares}
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_seeds_side_by_side_agree_with_those_alone_at_first(name):
     driver = CompiledDriver(ALGORITHMS[name], cartpole(), 4, num_seeds=2)
