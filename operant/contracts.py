@@ -66,6 +66,17 @@ class Episodes:
     """Whole episodes: every environment is reset and runs to its first end, at most to the time limit."""
 
 
+@dataclass(frozen=True)
+class Online:
+    """Windows of one step, each learned from before the next action: what the textbook's loops do.
+
+    One iteration of a driver is `length` of them: keys are drawn at once for so many, and metrics and faults are looked
+    at afterwards. `context.clock` still counts every window.
+    """
+
+    length: int = 100
+
+
 @dataclass(frozen=True, eq=False)
 class Spec:
     """What an algorithm may know about its environment. Compared by identity: spaces are never hashed.
@@ -110,7 +121,7 @@ class Algorithm(Protocol):
     def check(self, spec: Spec) -> None:
         """Raise `OperantError` where this algorithm cannot serve `spec` or a field makes no sense."""
 
-    def window(self) -> Steps | Episodes:
+    def window(self) -> Steps | Online | Episodes:
         """Which windows `learn` wants."""
         ...
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from operant.contracts import Array, Context, Spec, Step, Window
+from operant.contracts import Array, Clock, Context, Spec, Step, Window
 from operant.core import keys
-from operant.core.metrics import Health, Ratio
+from operant.core.metrics import Health, Ratio, add, summed
 from operant.environments.compiled import Compiled, Worlds
 from operant.parts.heads import restart
 
@@ -83,6 +83,48 @@ class Collector:
             "episode_length": Ratio(jnp.sum(jnp.where(last, lengths, 0), dtype=jnp.float32), count),
         }
         return carry, self._window(steps, memory), ratios
+
+    def online(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> tuple:
+        """`length` windows of one step, each learned from before the next.
+
+        Returns the carry with the sums of what was observed and paid; metrics; and the episodes' ratios.
+        """
+        key_pool = keys.role(carry.key, keys.POOL, iteration)
+        carry = carry._replace(worlds=self.environment.refresh(key_pool, carry.worlds, iteration, self.length))
+        times = iteration * self.length + jnp.arange(self.length)
+        learning = jax.vmap(partial(keys.role, carry.key, keys.LEARN))(times)
+
+        def one(inner: Carry, time: Array, key: tuple, key_learn: Array) -> tuple[Carry, dict[str, Ratio]]:
+            context = Context(self.spec, Clock(time, jnp.minimum(time / (total * self.length), 1.0)))
+            memory = inner.memory
+            inner, step = self.step(algorithm, inner, key, context)
+            window = self._window(jax.tree.map(lambda leaf: leaf[None], step), memory)
+            state, metrics = algorithm.learn(inner.state, window, key_learn, context)
+            last, count = step.last, jnp.sum(step.last, dtype=jnp.float32)
+            ended = {
+                "episode_return": Ratio(jnp.sum(jnp.where(last, inner.returns, 0.0)), count),
+                "episode_length": Ratio(jnp.sum(jnp.where(last, inner.lengths, 0), dtype=jnp.float32), count),
+            }
+            returns, lengths = jnp.where(last, 0.0, inner.returns), jnp.where(last, 0, inner.lengths)
+            seen = {"seen": Ratio(summed(step.next_observation), summed(step.reward))}
+            return inner._replace(state=state, returns=returns, lengths=lengths), metrics | ended | seen
+
+        every = times, self.keys(carry.key, iteration), learning
+        shapes = jax.eval_shape(lambda: one(carry, *jax.tree.map(lambda each: each[0], every))[1])
+        zero = {name: Ratio(jnp.float32(0), jnp.float32(0)) for name in shapes}
+        structure = jax.tree.structure(zero)
+
+        def body(loop: tuple, inputs: tuple) -> tuple[tuple, None]:
+            inner, sums = loop
+            inner, metrics = one(inner, *inputs)
+            # As one vector: what a compiled loop costs is its number of arrays.
+            return (inner, sums + jnp.stack(jax.tree.leaves(add(zero, metrics)))), None
+
+        outside = carry.totals
+        (carry, sums), _ = jax.lax.scan(body, (carry._replace(totals={}), jnp.zeros(structure.num_leaves)), every)
+        metrics = jax.tree.unflatten(structure, list(sums))
+        observed, paid = metrics.pop("seen")
+        return (carry._replace(totals=outside), (observed, paid)), metrics, {}
 
     def episodes(self, algorithm: Any, carry: Carry, context: Context) -> tuple[Carry, Window, dict[str, Ratio]]:
         iteration, outside = context.clock.iteration, (carry.state, carry.totals)

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from operant.contracts import Algorithm, Clock, Context, Episodes
+from operant.contracts import Algorithm, Clock, Context, Episodes, Online
 from operant.core import keys
 from operant.core.collecting import Carry, Collector
 from operant.core.metrics import Ratio, add, examine, well
@@ -60,7 +60,7 @@ class CompiledDriver:
         window = members[0].window()
         if isinstance(window, Episodes) and self.spec.time_limit is None:
             raise OperantError(f"{environment.name} has no time limit, and whole episodes need one")
-        self.episodic = isinstance(window, Episodes)
+        self.episodic, self.online = isinstance(window, Episodes), isinstance(window, Online)
         self.length: int = self.spec.time_limit if self.episodic else window.length  # type: ignore[assignment]
         self.steps_per_iteration = self.length * num_envs
         self._collector = Collector(environment, self.spec, self.length)
@@ -146,7 +146,7 @@ class CompiledDriver:
         memory = algorithm.start(state.policy, keys.role(key, keys.START), self.spec)
         zeros = jnp.zeros(self.num_envs)
         carry = Carry(key, state, worlds, observation, memory, zeros, jnp.int32(zeros), {}, well())
-        names = jax.eval_shape(lambda: self._window_and_learn(algorithm, carry, jnp.int32(0), jnp.float32(1)))[1:]
+        names = jax.eval_shape(lambda: self._learn(algorithm, carry, jnp.int32(0), jnp.float32(1)))[1:]
         totals = {name: Ratio(jnp.float32(0), jnp.float32(0)) for part in names for name in part}
         return carry._replace(totals=totals)
 
@@ -155,12 +155,18 @@ class CompiledDriver:
 
     def _iterate(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> Carry:
         old = carry.state.policy
-        (carry, window), metrics, ratios = self._window_and_learn(algorithm, carry, iteration, total)
-        health = examine(carry.health, iteration, window, metrics, carry.state.policy)
+        (carry, (observed, rewards)), metrics, ratios = self._learn(algorithm, carry, iteration, total)
+        health = examine(carry.health, iteration, observed, rewards, metrics, carry.state.policy)
         # A diverged member keeps its last good policy; the others are not concerned.
         policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), old, carry.state.policy)
         state = carry.state._replace(policy=policy)
         return carry._replace(state=state, totals=add(carry.totals, metrics | ratios), health=health)
+
+    def _learn(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> tuple:
+        if self.online:
+            return self._collector.online(algorithm, carry, iteration, total)
+        (carry, window), metrics, ratios = self._window_and_learn(algorithm, carry, iteration, total)
+        return (carry, (window.steps.next_observation, window.steps.reward)), metrics, ratios
 
     def _window_and_learn(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> tuple:
         context = Context(self.spec, Clock(iteration, jnp.minimum(iteration / total, 1.0)))

@@ -35,19 +35,16 @@ def well() -> Health:
     return Health(jnp.full(len(WATCHED), -1, jnp.int32))
 
 
-def examine(health: Health, iteration: Array, window: Any, metrics: dict[str, Array | Ratio], policy: Any) -> Health:
+def examine(
+    health: Health, iteration: Array, observed: Any, rewards: Any, metrics: dict[str, Array | Ratio], policy: Any
+) -> Health:
     """`health` after one iteration; one reduction per quantity, since a sum keeps every NaN and infinity."""
-    sums = (
-        _sum(window.steps.next_observation),
-        _sum(window.steps.reward),
-        _sum(metrics),
-        _sum(policy),
-    )
-    broken = ~jnp.isfinite(jnp.stack(sums))
+    broken = ~jnp.isfinite(jnp.stack([summed(tree) for tree in (observed, rewards, metrics, policy)]))
     return Health(jnp.where((health.fault < 0) & broken, iteration, health.fault))
 
 
-def _sum(tree: Any) -> Array:
+def summed(tree: Any) -> Array:
+    """The sum of everything real in `tree`, to be asked whether it is finite."""
     floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     # Scaled down so that a sum of large but finite values does not overflow into a false alarm.
     return sum((jnp.sum(leaf.astype(jnp.float32) * 1e-6) for leaf in floats), jnp.float32(0.0))
