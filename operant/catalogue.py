@@ -5,6 +5,7 @@ from typing import Any
 
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.reinforce import REINFORCE
+from operant.algorithms.tabular.q_learning import QLearning
 from operant.algorithms.value.dqn import DQN
 from operant.errors import unknown
 
@@ -30,6 +31,8 @@ ENTRIES = (
           "Q-learning with a network, replay and a target network (Mnih et al. 2015)"),
     Entry("ppo", PPO, 8, 200_000, "value and policy", "on-policy", "TD", "discrete, continuous",
           "clipped policy gradient with a critic; a sturdy first choice (Schulman et al. 2017)"),
+    Entry("q-learning", QLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
+          "off-policy TD control in a table (Watkins 1989)"),
     Entry("reinforce", REINFORCE, 8, 500_000, "policy", "on-policy", "MC", "discrete, continuous",
           "the plain score-function gradient from whole episodes (Williams 1992)"),
 )  # fmt: skip

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Spec, Step, Window
+from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Online, Spec, Step, Steps, Window
 from operant.core import keys
 from operant.core.metrics import Health, Ratio, add, examine, well
 from operant.core.rollout import Rollout
@@ -40,6 +40,8 @@ class Loop:
         self.members = [algorithm]
         self.algorithm: Any = strong(algorithm)
         window = algorithm.window()
+        if isinstance(window, Online):
+            window = Steps(1)  # acting waits for every update anyway
         self.episodic = isinstance(window, Episodes)
         if self.episodic and spec.time_limit is None:
             raise OperantError(f"{name} has no time limit, and whole episodes need one")
@@ -110,6 +112,7 @@ class Loop:
     ) -> HostCarry:
         key, context = keys.role(carry.key, keys.LEARN, clock.iteration), Context(self.spec, clock)
         state, metrics = algorithm.learn(carry.state, window, key, context)
-        health = examine(carry.health, clock.iteration, window, metrics, state.policy)
+        observed, rewards = window.steps.next_observation, window.steps.reward
+        health = examine(carry.health, clock.iteration, observed, rewards, metrics, state.policy)
         policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), carry.state.policy, state.policy)
         return HostCarry(carry.key, state._replace(policy=policy), add(carry.totals, metrics | ratios), health)
