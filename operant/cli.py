@@ -27,6 +27,7 @@ Operant: reinforcement learning, from exact dynamic programming to deep networks
   operant watch DIR                     draw an episode anew, DIR/episode.gif
   operant algorithms                    what there is, and its place on the map
   operant environments                  what it can be trained on
+  operant solve ENVIRONMENT             solve a finite problem exactly, with a certificate
   operant doctor                        what is installed, and what stands in the way
 
 For example:
@@ -35,11 +36,21 @@ For example:
   operant train dqn CartPole-v1 --steps 500000 --learning-rate 2.5e-4 --network.hidden 256,256
   operant train ppo Pendulum-v1 --num-seeds 5 --learning-rate 'linear(1e-3,0)' --out runs/pendulum
   operant resume runs/pendulum --steps 1_000_000
+  operant solve FrozenLake-v1 --method policy-iteration --discount 0.99
   operant train ppo my_package:MyEnv-v0 --env-kwargs size=5 --json
 
 Every command takes --help; 'operant train ppo --help' lists the fields of ppo with their defaults.
 """
-COMMANDS = ("train", "evaluate", "resume", "watch", "algorithms", "environments", "doctor")  # each a file of `commands`
+COMMANDS = (
+    "train",
+    "evaluate",
+    "resume",
+    "watch",
+    "algorithms",
+    "environments",
+    "solve",
+    "doctor",
+)  # each a file of `commands`
 
 
 def main(argv: Sequence[str] | None = None) -> int:

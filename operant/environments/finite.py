@@ -9,7 +9,7 @@ from gymnasium.spaces import Discrete
 
 from operant.contracts import Array
 from operant.errors import OperantError
-from operant.finite.mdp import MDP
+from operant.finite.mdp import MDP, start_of
 
 
 class Limit(NamedTuple):
@@ -47,7 +47,7 @@ class Finite:
                 f"{name}: action {action} is not legal in state {state}, and a learner may take any action: "
                 "mdp.complete() lets it do what the state's first legal action does"
             )
-        start = going / max(int(going.sum()), 1) if mdp.start is None else mdp.start
+        start = start_of(mdp)
         if not going.any() or (start[mdp.terminal] > 0).any():
             state = int(np.argmax(mdp.terminal & ((start > 0) | ~going.any())))
             raise OperantError(f"{name}: an episode may start in state {state}, which is terminal")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from operant.finite.linear import krylov_policy_iteration, linear_programming
     from operant.finite.mdp import MDP
+    from operant.finite.methods import random_policy, solve
     from operant.finite.named import problem
     from operant.finite.pomdp import POMDP
     from operant.finite.solution import Solution
@@ -44,7 +45,9 @@ _HOMES = {
     "policy_iteration": "iteration",
     "prioritised_sweeping": "sweeps",
     "problem": "named",
+    "random_policy": "methods",
     "relative_value_iteration": "average",
+    "solve": "methods",
     "value_iteration": "iteration",
 }
 
@@ -66,7 +69,9 @@ __all__ = [
     "prioritised_sweeping",
     "problem",
     "problems",
+    "random_policy",
     "relative_value_iteration",
+    "solve",
     "value_iteration",
 ]
 

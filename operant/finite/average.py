@@ -45,5 +45,5 @@ def relative_value_iteration(mdp: Problem, tolerance: float = 1e-9, *, max_itera
     everywhere = np.ones(model.num_states)
     return Solution(
         values, action_values, action_values.argmax(axis=1), low * everywhere, high * everywhere, count,
-        time.perf_counter() - began, "relative_value_iteration", 1.0, gain,
+        time.perf_counter() - began, "relative_value_iteration", 1.0, gain, mdp,
     )  # fmt: skip

@@ -39,5 +39,5 @@ def backward_induction(
     policy = np.where(model.terminal, 0, action_values.argmax(axis=2))
     return Solution(
         values, action_values, policy, values - slack, values + slack, horizon, time.perf_counter() - began,
-        "backward_induction", discount,
+        "backward_induction", discount, problem=mdp,
     )  # fmt: skip

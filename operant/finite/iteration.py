@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from operant.finite.bounds import rounding
-from operant.finite.collapse import Model, under
+from operant.finite.collapse import Collapsed, Model, under
 from operant.finite.solution import Solution
 from operant.finite.task import Problem, Task, model_of, prepare
 from operant.finite.validation import check_discount
@@ -97,7 +97,7 @@ def modified_policy_iteration(
 
 
 def policy_evaluation(
-    mdp: Problem,
+    mdp: Problem | Collapsed,
     policy: np.ndarray,
     discount: float | None = None,
     tolerance: float = 1e-9,
@@ -111,8 +111,9 @@ def policy_evaluation(
     end is refused, unless it earns nothing while it stays.
     """
     model = model_of(mdp)
-    discount = check_discount(discount, mdp.discount)
+    discount = check_discount(discount, getattr(mdp, "discount", None))
     task = prepare(under(model, policy), discount, tolerance, max_iterations)
     solve = {"direct": _improve, "iterative": _iterate}[method]
     solution = solve(task, f"policy_evaluation ({method})")
-    return replace(solution, policy=np.asarray(policy), action_values=model.backup(solution.values, discount))
+    action_values = model.backup(solution.values, discount)
+    return replace(solution, policy=np.asarray(policy), action_values=action_values, problem=mdp)

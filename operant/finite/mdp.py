@@ -12,7 +12,14 @@ import numpy as np
 
 from operant.finite import assembly, storage
 from operant.finite.collapse import Collapsed, collapse
-from operant.finite.validation import MDPError, check_discount, check_distribution, check_labels, check_outcomes
+from operant.finite.validation import (
+    MDPError,
+    check_cells,
+    check_discount,
+    check_distribution,
+    check_labels,
+    check_outcomes,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +46,7 @@ class MDP:
     horizon: int | None = None  # steps in an episode, None where there is no limit
     state_labels: tuple[str, ...] | None = None
     action_labels: tuple[str, ...] | None = None
+    cells: np.ndarray | None = None  # int32 [S, 2]: row and column of each state, where they lie on a grid
 
     def __post_init__(self) -> None:
         if self.num_states < 1 or self.num_actions < 1:
@@ -63,6 +71,7 @@ class MDP:
                 raise MDPError(f"start has shape {start.shape}, not ({self.num_states},)")
             check_distribution(start, "start probabilities")
             object.__setattr__(self, "start", start)
+        object.__setattr__(self, "cells", check_cells(self.cells, self.num_states))
         if self.discount is not None:
             check_discount(self.discount)
         if self.horizon is not None and self.horizon < 1:
@@ -112,7 +121,7 @@ class MDP:
         """From `transitions` P[s, a, s'], or a list of A matrices [S, S], sparse or dense; R[s, a] or R[s, a, s'].
 
         `terminal`: bool `[S]` or indices; what the arrays say of those states is never read. `legal`: bool `[S, A]`,
-        all legal by default. Further arguments (`start`, `discount`, `horizon`, labels) go to `MDP`.
+        all legal by default. Further arguments (`start`, `discount`, `horizon`, labels, `cells`) go to `MDP`.
         """
         return MDP(**assembly.arrays(transitions, rewards, terminal, legal), **kwargs)
 
@@ -146,3 +155,11 @@ class MDP:
     def load(path: str | Path) -> MDP:
         """Read what `save` wrote. Raises `CheckpointError` where the file is missing or damaged."""
         return MDP(**storage.load(path))
+
+
+def start_of(problem: Any) -> np.ndarray:
+    """The distribution of the first state `[S]`: the problem's own, or all states that are not terminal, alike."""
+    if problem.start is not None:
+        return problem.start
+    going = ~problem.terminal
+    return going / max(int(going.sum()), 1)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 FORMAT = "operant-mdp-1"
 ARRAYS = ("offsets", "probabilities", "next_states", "rewards", "terminated", "terminal")
+OPTIONAL = ("start", "cells")
 PLAIN = ("num_states", "num_actions", "discount", "horizon", "state_labels", "action_labels")
 
 
@@ -19,8 +20,7 @@ def save(mdp: "MDP", path: str | Path) -> None:
     from safetensors.numpy import save_file
 
     tensors = {name: getattr(mdp, name) for name in ARRAYS}
-    if mdp.start is not None:
-        tensors["start"] = mdp.start
+    tensors |= {name: getattr(mdp, name) for name in OPTIONAL if getattr(mdp, name) is not None}
     plain = {name: getattr(mdp, name) for name in PLAIN}
     save_file(tensors, str(path), metadata={"format": FORMAT, "mdp": json.dumps(plain)})
 

@@ -14,7 +14,7 @@ from scipy import sparse
 from operant.finite.assembly import terminal_mask
 from operant.finite.collapse import Collapsed
 from operant.finite.mdp import MDP
-from operant.finite.validation import SUM_TOLERANCE, MDPError, check_discount, check_indices
+from operant.finite.validation import SUM_TOLERANCE, MDPError, check_cells, check_discount, check_indices, check_labels
 
 BLOCK = 1 << 18  # states handled at once, so that temporaries stay in the cache
 
@@ -28,6 +28,8 @@ class Unstored(ABC):
     terminal: Any
     start: np.ndarray | None
     discount: float | None
+    cells: np.ndarray | None = None
+    action_labels: tuple[str, ...] | None = None
 
     @abstractmethod
     def part(self, first: int, last: int, values: np.ndarray, discount: float) -> np.ndarray:
@@ -45,7 +47,8 @@ class Unstored(ABC):
         """The same problem with every outcome written out."""
         return MDP.from_function(
             self.num_states, self.num_actions, self.outcomes, terminal=self.terminal, vectorised=True,
-            start=self.start, discount=self.discount,
+            start=self.start, discount=self.discount, cells=self.cells,
+            action_labels=self.action_labels,
         )  # fmt: skip
 
     @property
@@ -100,6 +103,8 @@ class MoveMDP(Unstored):
     terminal: Any = None
     start: np.ndarray | None = None
     discount: float | None = None
+    cells: np.ndarray | None = None  # int32 [S, 2]: row and column of each state, where they lie on a grid
+    action_labels: tuple[str, ...] | None = None
     num_states: int = field(init=False)
     num_actions: int = field(init=False)
 
@@ -127,6 +132,8 @@ class MoveMDP(Unstored):
             "num_states": len(successors), "num_actions": len(mix), "mix": mix, "rewards": rewards,
             "successors": np.ascontiguousarray(successors, dtype=np.int32),
             "terminal": terminal_mask(self.terminal, len(successors)),
+            "action_labels": check_labels(self.action_labels, len(mix), "action"),
+            "cells": check_cells(self.cells, len(successors)),
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 

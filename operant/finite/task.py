@@ -35,6 +35,7 @@ class Task:
     began: float = field(default_factory=time.perf_counter)
     closeness: float = np.inf  # how small changes must be before a certificate is tried again, at discount one
     bounds: Interval | None = None
+    problem: Any = None
 
     def first_policy(self) -> np.ndarray:
         """Greedy for the next reward; at discount one a policy that surely ends."""
@@ -100,7 +101,10 @@ class Task:
             action_values = self.whole.backup(values, 1.0)
         seconds = time.perf_counter() - self.began
         policy = np.where(self.whole.terminal, 0, policy)
-        return Solution(values, action_values, policy, lower, upper, iterations, seconds, method, self.discount)
+        return Solution(
+            values, action_values, policy, lower, upper, iterations, seconds, method, self.discount,
+            problem=self.problem,
+        )  # fmt: skip
 
 
 def model_of(mdp: Any) -> Model:
@@ -116,4 +120,5 @@ def prepare(mdp: Any, discount: float | None, tolerance: float, limit: int, defa
         raise MDPError(f"tolerance {tolerance} is not positive")
     model = model_of(mdp)
     quotient = None if contracts(model, discount) else undiscounted.reduce(model.collapsed)
-    return Task(model, quotient.model if quotient else model, discount, tolerance, limit, quotient, began)
+    reduced = quotient.model if quotient else model
+    return Task(model, reduced, discount, tolerance, limit, quotient, began, problem=mdp)

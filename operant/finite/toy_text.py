@@ -44,13 +44,36 @@ def from_gymnasium(name_or_env: Any, **kwargs: Any) -> MDP:
             raise MDPError(f"{name_or_env} publishes no table P of its dynamics, so it cannot be solved exactly")
         horizon = getattr(env.spec, "max_episode_steps", None)
         start = getattr(inner, "initial_state_distrib", None)
-        return _from_table(table, start, horizon)
+        return _from_table(table, start, horizon, **_names(inner, len(table)))
     finally:
         if made:
             env.close()
 
 
-def _from_table(table: Any, start: Any, horizon: int | None) -> MDP:
+# What the actions do, by the class of the environment.
+ACTIONS = {
+    "FrozenLakeEnv": ("left", "down", "right", "up"),
+    "CliffWalkingEnv": ("up", "right", "down", "left"),
+    "TaxiEnv": ("down", "up", "right", "left", "pick up", "drop off"),
+}
+
+
+def _names(inner: Any, num_states: int) -> dict[str, Any]:
+    """What people call states and actions, as far as the environment's class is known."""
+    kind = type(inner).__name__
+    named: dict[str, Any] = {"action_labels": ACTIONS.get(kind)}
+    if kind == "TaxiEnv":
+        places = ("red", "green", "yellow", "blue", "taxi")
+        taken = (tuple(inner.decode(state)) for state in range(num_states))
+        labels = [f"taxi {row},{column} from {places[at]} to {places[to]}" for row, column, at, to in taken]
+        named["state_labels"] = labels
+    shape = inner.desc.shape if kind == "FrozenLakeEnv" else inner.shape if kind == "CliffWalkingEnv" else None
+    if shape is not None:
+        named["cells"] = np.indices(shape).reshape(2, -1).T
+    return named
+
+
+def _from_table(table: Any, start: Any, horizon: int | None, **named: Any) -> MDP:
     num_states, num_actions = len(table), max(len(actions) for actions in table.values())
     entries = [
         (state, action, int(next_state), float(probability), float(reward), bool(terminated))
@@ -68,5 +91,5 @@ def _from_table(table: Any, start: Any, horizon: int | None) -> MDP:
         terminal &= start == 0
     return MDP.from_triples(
         num_states, num_actions, states, actions, targets, chances, rewards, terminated=ends, terminal=terminal,
-        start=start, horizon=horizon,
+        start=start, horizon=horizon, **named,
     )  # fmt: skip

@@ -96,3 +96,15 @@ def check_labels(labels: Sequence[str] | None, size: int, what: str) -> tuple[st
     if len(labels) != size:
         raise MDPError(f"{len(labels)} {what} labels for {size} {what}s")
     return tuple(str(label) for label in labels)
+
+
+def check_cells(cells: np.ndarray | None, size: int) -> np.ndarray | None:
+    """`cells` as int32 `[size, 2]`; raises `MDPError` where they are not places on a grid, one for each state."""
+    if cells is None:
+        return None
+    cells = np.asarray(cells)
+    if cells.shape != (size, 2) or not np.issubdtype(cells.dtype, np.integer) or cells.min(initial=0) < 0:
+        raise MDPError(
+            f"cells of shape {cells.shape} and dtype {cells.dtype} are not rows and columns of {size} states"
+        )
+    return np.ascontiguousarray(cells, dtype=np.int32)

@@ -36,7 +36,8 @@ def _grid(
         row, column, reward = outcome(*divmod(state, width), *MOVES[action])
         return [(1.0, row * width + column, reward, False)]
 
-    return MDP.from_function(height * width, len(MOVES), outcomes, action_labels=ACTIONS, **kwargs)  # type: ignore[arg-type]
+    cells = np.indices(shape).reshape(2, -1).T
+    return MDP.from_function(height * width, len(MOVES), outcomes, action_labels=ACTIONS, cells=cells, **kwargs)  # type: ignore[arg-type]
 
 
 def gridworld_4x4() -> MDP:

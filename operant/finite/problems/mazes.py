@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from operant.finite.problems.grids import MOVES, neighbours
+from operant.finite.problems.grids import ACTIONS, MOVES, neighbours
 from operant.finite.structured import MoveMDP
 from operant.finite.validation import MDPError
 
@@ -40,7 +40,10 @@ def dyna_maze(layout: str = "dyna") -> MoveMDP:
     goal = int(np.flatnonzero(cells[free] == "G")[0])
     rewards = (successors == goal).astype(float)
     start = (cells[free] == "S").astype(float)
-    return MoveMDP(successors, np.eye(4), rewards, terminal=[goal], start=start, discount=0.95)
+    return MoveMDP(
+        successors, np.eye(4), rewards, terminal=[goal], start=start, discount=0.95, cells=np.argwhere(free),
+        action_labels=ACTIONS,
+    )  # fmt: skip
 
 
 def maze(
@@ -50,7 +53,7 @@ def maze(
 
     Each cell is a wall with probability `walls`; what the goal cannot reach is left out. A move goes astray to
     either side with probability `slip / 2` each; bumping into a wall stays. States are the free cells row by row, so
-    that neighbours lie near each other in memory: 33 bytes a state. `cells_of_maze` tells which cell each state is.
+    that neighbours lie near each other in memory: 41 bytes a state. `cells_of_maze` tells which cell each state is.
     """
     free = cells_of_maze(height, width, walls=walls, seed=seed)
     successors, _ = neighbours(free)
@@ -60,7 +63,9 @@ def maze(
         mix[action, action] = 1.0 - slip
         mix[action, MOVES.index((right, down))] += slip / 2.0
         mix[action, MOVES.index((-right, -down))] += slip / 2.0
-    return MoveMDP(successors, mix, -1.0, terminal=[goal], discount=discount)
+    return MoveMDP(
+        successors, mix, -1.0, terminal=[goal], discount=discount, cells=np.argwhere(free), action_labels=ACTIONS
+    )
 
 
 def cells_of_maze(height: int, width: int, *, walls: float = 0.2, seed: int = 0) -> np.ndarray:
