@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from operant.contracts import Array, Spec
-from operant.environments.spaces import environment_action, gymnasium_space, learner_space, map_leaves
+from operant.environments.spaces import environment_action, gymnasium_space, learner_space
 from operant.errors import OperantError
 from operant.parts.encoders import canonical_dtype
+from operant.workers.leaves import map_leaves
 
 # Fresh starts are drawn in blocks: one block for each window, and for at least this many steps; one start for this
 # many steps of each environment. Episodes that are on average shorter make the index wrap, and starts within one block

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,13 +12,25 @@ from gymnasium.vector import VectorEnv
 
 from operant.environments.compiled import Compiled
 from operant.environments.finite import Finite
-from operant.environments.host import Host, first_line
+from operant.environments.host import Host
+from operant.environments.several import several
 from operant.errors import OperantError, unknown
 from operant.finite.mdp import MDP
 from operant.finite.named import problem, problem_names
+from operant.workers.making import constructed
+from operant.workers.named import first_line
 
 BACKENDS = ("auto", "compiled", "gymnasium")
 EnvironmentLike: TypeAlias = str | gymnasium.Env | VectorEnv | Compiled | Callable[..., Any] | Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Factory:
+    """A Gymnasium environment that can be made again and again."""
+
+    name: str
+    construct: Callable[[], gymnasium.Env]
+    first: gymnasium.Env  # made already, to see what the factory makes
 
 
 def make(
@@ -25,22 +38,39 @@ def make(
 ) -> Compiled | Host:
     """The environment behind `environment`, ready for a driver.
 
-    `environment` is an id (`CartPole-v1`, `my_package:MyEnv-v0`), a class or factory of Gymnasium environments, a
-    Gymnasium vector environment, a compiled environment (gymnax's methods), a finite MDP, or one Gymnasium instance,
-    which is never copied and so is exactly one environment. Names are Gymnasium's, gymnax's and those of
-    `finite.problem`. `backend="auto"` prefers a compiled twin where an id has one. `kwargs` go to the environment's
-    constructor, or to the parameters of a compiled one (`max_steps_in_episode` of a finite MDP).
+    `environment` is an id (`CartPole-v1`; `my_package:MyEnv-v0` imports the module, and may name a class in it), a
+    class or factory of Gymnasium environments, a Gymnasium vector environment, a compiled environment (gymnax's
+    methods), a finite MDP, or one Gymnasium instance, which is never copied and so is exactly one environment. Names
+    are Gymnasium's, gymnax's and those of `finite.problem`. `backend="auto"` prefers a compiled twin where an id has
+    one. `kwargs` go to the environment's constructor, or to the parameters of a compiled one (`max_steps_in_episode`
+    of a finite MDP). Copies whose steps are slow are stepped in processes of their own (`several`).
 
-    Raises `OperantError` for an unknown id, an unknown backend, or a backend that the environment does not have.
+    Raises `OperantError` for an unknown id, an unknown backend, a backend that the environment does not have, or
+    `kwargs` for something that is made already.
     """
+    found = resolve(environment, backend, kwargs or {})
+    if isinstance(found, Factory):
+        return several(found.first, found.construct, num_envs, found.name)
+    if isinstance(found, VectorEnv):
+        return Host(found, name_of(found))
+    return Host([lambda: found], name_of(found)) if isinstance(found, gymnasium.Env) else found
+
+
+def resolve(
+    environment: EnvironmentLike, backend: str, kwargs: dict[str, Any]
+) -> Compiled | Host | VectorEnv | gymnasium.Env | Factory:
+    """What `environment` is: something made already, or a `Factory` of Gymnasium environments."""
     if backend not in BACKENDS:
         raise unknown("backend", backend, BACKENDS)
-    kwargs = kwargs or {}
+    if isinstance(environment, str):
+        return _by_name(environment, backend, kwargs)
+    if isinstance(environment, tuple) and len(environment) == 2 and _is_compiled(environment[0]):
+        raise OperantError("give a gymnax environment alone, without its parameters: env_kwargs change them")
+    name = name_of(environment)
+    if kwargs and is_made(environment):
+        raise OperantError(f"{name} is made already, and takes no env_kwargs: pass its class, a factory or its id")
     if isinstance(environment, Compiled | Host):
         return environment
-    if isinstance(environment, str):
-        return _by_name(environment, num_envs, backend, kwargs)
-    name = name_of(environment)
     if isinstance(environment, MDP) or hasattr(environment, "stored"):
         environment = _finite(environment, name)
     if _is_compiled(environment):
@@ -50,47 +80,32 @@ def make(
     if isinstance(environment, gymnasium.Env | VectorEnv):
         if backend == "compiled":
             raise OperantError(f"{name} has no compiled backend: it is a Gymnasium environment")
-        return Host(environment if isinstance(environment, VectorEnv) else [lambda: environment], name)
+        return environment
     if callable(environment):
-        construct = functools.partial(_constructed, name, environment, kwargs)
-        made = construct()
-        if isinstance(made, gymnasium.Env) and backend != "compiled":
-            return _several(made, construct, num_envs, name)
-        if isinstance(made, gymnasium.Env):
-            made.close()
-        if isinstance(made, gymnasium.Env | VectorEnv) or _is_compiled(made):
-            return make(made, num_envs, backend)
-        raise OperantError(f"{name} made {type(made).__name__}, which is not an environment")
+        return _by_calling(name, environment, backend, kwargs)
     raise OperantError(f"{environment!r} is not an environment: give an id, a class, a factory or an instance")
+
+
+def is_made(environment: EnvironmentLike) -> bool:
+    """Whether there is nothing left to make, so that arguments for making it mean nothing."""
+    return isinstance(environment, Compiled | Host | gymnasium.Env | VectorEnv)
+
+
+def _by_calling(name: str, construct: Callable[..., Any], backend: str, kwargs: dict[str, Any]) -> Any:
+    recipe = functools.partial(constructed, name, construct, kwargs)
+    made = recipe()
+    if isinstance(made, gymnasium.Env) and backend != "compiled":
+        return Factory(name, recipe, made)
+    if isinstance(made, gymnasium.Env):
+        made.close()
+    if isinstance(made, gymnasium.Env | VectorEnv) or _is_compiled(made):
+        return resolve(made, backend, {})
+    raise OperantError(f"{name} made {type(made).__name__}, which is not an environment")
 
 
 def _is_compiled(environment: Any) -> bool:
     """Whether this is an instance with gymnax's methods, whose spaces are methods too."""
     return not isinstance(environment, type) and callable(getattr(environment, "action_space", None))
-
-
-def _constructed(name: str, construct: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
-    try:
-        return construct(**kwargs)
-    except OperantError:
-        raise
-    except Exception as error:
-        raise OperantError(f"{name} could not be made: {type(error).__name__}: {first_line(error)}") from error
-
-
-def _several(first: gymnasium.Env, construct: Callable[[], gymnasium.Env], num_envs: int, name: str) -> Host:
-    """`num_envs` environments, of which the first was already made."""
-    made = [first]
-    try:
-        while len(made) < num_envs:
-            made.append(construct())
-            if made[-1] is first:
-                raise OperantError(f"{name} gave the same environment twice: a factory makes a new one at each call")
-        return Host([lambda one=one: one for one in made], name)
-    except Exception:
-        for one in made:
-            one.close()
-        raise
 
 
 def name_of(environment: EnvironmentLike) -> str:
@@ -121,7 +136,7 @@ def _gymnax_names() -> list[str]:
     return [name for name in gymnax.registered_envs if name != "MNISTBandit-bsuite"]  # it downloads its data
 
 
-def _by_name(name: str, num_envs: int, backend: str, kwargs: dict[str, Any]) -> Compiled | Host:
+def _by_name(name: str, backend: str, kwargs: dict[str, Any]) -> Any:
     if name in problem_names() and (backend == "compiled" or (backend == "auto" and "render_mode" not in kwargs)):
         return Compiled(_finite(problem(name, **kwargs), name))
     if backend != "gymnasium" and ":" not in name and name in _gymnax_names():
@@ -131,7 +146,7 @@ def _by_name(name: str, num_envs: int, backend: str, kwargs: dict[str, Any]) -> 
         if set(kwargs) <= set(_names(params)) or backend == "compiled":
             return _compiled(environment, params, name, kwargs)
     if backend != "gymnasium" and name not in gymnasium.registry and Path(name).is_file():
-        return make(problem(name), num_envs, backend, kwargs)
+        return resolve(problem(name), backend, kwargs)
     if backend == "compiled" and name in gymnasium.registry:
         raise OperantError(f"{name} has no compiled backend: it is a Gymnasium environment")
     if backend == "compiled":
@@ -140,9 +155,28 @@ def _by_name(name: str, num_envs: int, backend: str, kwargs: dict[str, Any]) -> 
         if name in compiled_names():
             raise OperantError(f"{name} has no gymnasium backend: it is a compiled environment")
         raise unknown("environment", name, {*compiled_names(), *gymnasium_names()})
-    by_id = functools.partial(gymnasium.make, name)
-    construct = functools.partial(_constructed, name.rpartition(":")[2], by_id, kwargs)
-    return _several(construct(), construct, num_envs, name)
+    if own := _class_in_module(name):
+        return resolve(own, backend, kwargs)
+    plain = name.rpartition(":")[2]
+    first = constructed(plain, functools.partial(gymnasium.make, name), kwargs)
+    # Another process need not know the id, but how it was registered.
+    known = gymnasium.registry.get(getattr(first.spec, "id", plain), name)
+    return Factory(name, functools.partial(constructed, plain, functools.partial(gymnasium.make, known), kwargs), first)
+
+
+def _class_in_module(name: str) -> type | None:
+    """The Gymnasium class that `module:Class` names, where it is no registered id; the module is imported.
+
+    Classes of environments only: a run's description may hold such a name, and must not be able to call anything.
+    """
+    module, _, attribute = name.rpartition(":")
+    if not module or not attribute.isidentifier():
+        return None
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except Exception as error:
+        raise OperantError(f"{attribute} could not be made: {type(error).__name__}: {first_line(error)}") from error
+    return found if isinstance(found, type) and issubclass(found, gymnasium.Env) else None
 
 
 def _finite(problem: Any, name: str) -> Finite:

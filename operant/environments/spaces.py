@@ -1,6 +1,5 @@
 """Spaces at the edge: gymnax's become Gymnasium's, and actions in the learner's units become the environment's."""
 
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -117,20 +116,3 @@ def _integer_dtype(value: dict[str, Any]) -> Any:
     if dtype.kind not in "iu":
         raise ValueError(f"dtype {dtype}")
     return dtype.type
-
-
-def map_leaves(space: gymnasium.Space, function: Callable[[gymnasium.Space, Any], Any], observation: Any) -> Any:
-    """Apply `function(space, leaf)` to the leaves of an observation, keeping its structure.
-
-    Raises `OperantError` where the structure is not the space's.
-    """
-    if isinstance(space, Dict):
-        if not hasattr(observation, "keys") or set(observation.keys()) != set(space.spaces):
-            given = sorted(map(str, observation.keys())) if hasattr(observation, "keys") else type(observation).__name__
-            raise OperantError(f"an observation has the parts {given}, its space says {sorted(space.spaces)}")
-        return {name: map_leaves(part, function, observation[name]) for name, part in space.spaces.items()}
-    if isinstance(space, Tuple):
-        if not isinstance(observation, tuple | list) or len(observation) != len(space.spaces):
-            raise OperantError(f"an observation is not a tuple of {len(space.spaces)} parts, as its space says")
-        return tuple(map_leaves(part, function, leaf) for part, leaf in zip(space.spaces, observation, strict=True))
-    return function(space, observation)

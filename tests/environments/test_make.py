@@ -98,14 +98,15 @@ def test_a_module_is_imported_for_its_id(monkeypatch):
 
 
 @pytest.mark.parametrize("given", [Own, lambda size=1: Own(size), "id"])
-def test_exactly_as_many_are_made_as_are_used_and_all_are_closed(given):
+def test_only_what_is_used_stays_open_and_all_is_closed(given):
     gymnasium.register("Mine-v0", entry_point=Own)
     try:
         host = make("Mine-v0" if given == "id" else given, 3, kwargs={"size": 2})
     finally:
         del gymnasium.registry["Mine-v0"]
-    assert len(Own.made) == 3 and instances(host) == Own.made
-    assert [one.size for one in Own.made] == [2, 2, 2] and all(one.open for one in Own.made)
+    *measured, _, _, _ = Own.made  # one copy whose steps were measured, where there are cores to choose from
+    assert len(measured) <= 1 and not any(one.open for one in measured) and instances(host) == Own.made[-3:]
+    assert {one.size for one in Own.made} == {2} and all(one.open for one in Own.made[-3:])
     host.close()
     assert not any(one.open for one in Own.made)
 

@@ -15,12 +15,12 @@ from operant.environments.spaces import (
     environment_action,
     gymnasium_space,
     learner_space,
-    map_leaves,
     space_from_json,
     space_to_json,
 )
 from operant.errors import OperantError
 from operant.finite.named import problem_names
+from operant.workers.leaves import map_leaves
 
 
 @pytest.mark.parametrize("name", sorted({*compiled_names()} - {*problem_names()}))
