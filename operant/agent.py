@@ -13,7 +13,7 @@ from operant.core import evaluation, keys
 from operant.core.statistics import Evaluation
 from operant.environments import make
 from operant.environments.compiled import Compiled
-from operant.environments.make import EnvironmentLike
+from operant.environments.make import EnvironmentLike, is_made, release
 from operant.environments.spaces import environment_action, learner_space
 from operant.errors import OperantError
 from operant.parts.component import strong
@@ -180,7 +180,8 @@ def evaluate_policies(
     if given is None:
         raise OperantError("this agent was loaded without its environment: pass environment=")
     backend = agent.description.get("backend", "auto") if environment is None else "auto"
-    world = make(given, min(episodes, 16), backend, agent.description.get("env_kwargs"))
+    kwargs = None if is_made(given) else agent.description.get("env_kwargs")
+    world = make(given, min(episodes, 16), backend, kwargs)
     count = jax.tree.leaves(policies)[0].shape[0]
     if isinstance(world, Compiled):
         evaluate = jax.vmap(evaluation.compiled_evaluator(world, episodes, explore), in_axes=(None, 0, None))
@@ -190,7 +191,13 @@ def evaluate_policies(
     members = [jax.tree.map(lambda leaf, k=k: leaf[k], policies) for k in range(count)]
     # Apart from the training seeds, which count up from a run's own.
     apart = seed + 1_000_003
-    return [evaluation.host_evaluation(strong(agent.algorithm), p, world, apart, episodes, explore) for p in members]
+    try:
+        return [
+            evaluation.host_evaluation(strong(agent.algorithm), policy, world, apart, episodes, explore)
+            for policy in members
+        ]
+    finally:
+        release(world)
 
 
 def batched(space: gymnasium.Space, observation: Any) -> tuple[Any, bool]:

@@ -18,8 +18,8 @@ from operant.core.compiled import CompiledDriver
 from operant.core.host import HostDriver
 from operant.core.progress import Reporter
 from operant.core.runs import RunFolder
-from operant.environments import Compiled, make
-from operant.environments.make import EnvironmentLike, name_of
+from operant.environments import Compiled, Host, make
+from operant.environments.make import EnvironmentLike, is_made, name_of, release
 from operant.environments.spaces import space_from_json, space_to_json
 from operant.errors import CheckpointError, OperantError
 from operant.parts.describe import build, fields_of
@@ -73,7 +73,7 @@ def train(
         _check_words(type(algorithm), fields)
         raise OperantError(f"{', '.join(fields)}: set fields on the algorithm object itself, or give its name")
     steps = steps if steps is not None else entry.steps if entry else 200_000
-    num_envs = num_envs if num_envs is not None else entry.num_envs if entry else 8
+    asked, num_envs = num_envs, num_envs if num_envs is not None else entry.num_envs if entry else 8
     for name, value in (("steps", steps), ("num_envs", num_envs), ("num_seeds", num_seeds)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise OperantError(f"{name} must be a whole number of at least 1, not {value!r}")
@@ -82,6 +82,9 @@ def train(
     runtime.prepare()
     name = entry.name if entry else type(algorithm).__name__
     world = make(environment, num_envs, backend, env_kwargs)
+    if asked is not None and isinstance(world, Host) and world.num_envs != asked:
+        how = "pass its class or a factory to have several" if world.num_envs == 1 else "leave num_envs out"
+        raise OperantError(f"{name_of(environment)} is {world.num_envs} environments already, not {asked}: {how}")
     try:
         driver = _driver(algorithm, world, num_envs, num_seeds)
         iterations = math.ceil(steps / driver.steps_per_iteration)
@@ -112,7 +115,7 @@ def train(
         folder = RunFolder.create(None if out is True else Path(out), name, name_of(environment), seed)
         folder.write_description(description)
     if progress != "none":
-        _say(_announced(description, steps, driver.steps_per_iteration))
+        _say(_announced(description, steps, driver))
     return _run(driver, start, 0, iterations, iterations, description, folder, environment, progress, callback, None)
 
 
@@ -137,7 +140,8 @@ def resume(
     environment = environment if environment is not None else _environment_of(description, folder)
     runtime.prepare()
     num_envs = description["num_envs"]
-    world = make(environment, num_envs, description["backend"], description.get("env_kwargs"))
+    kwargs = None if is_made(environment) else description["env_kwargs"]
+    world = make(environment, num_envs, description["backend"], kwargs)
     driver = _driver(algorithm, world, num_envs, len(description["seeds"]))
     carry, told, name, warnings = checkpoint.load_newest(folder.checkpoints, driver.template())
     iteration, horizon = _whole(told, "iteration", folder), max(1, _whole(told, "horizon", folder))
@@ -230,6 +234,7 @@ def _run(
         outcome = training.run(driver, carry, iteration, end, horizon, seeds, folder, history, report)
     finally:
         reporter.close()
+        release(driver.environment)
     if outcome.interrupted and folder is not None:
         _say(f"stopped at {outcome.progress.steps:,} steps; continue with: operant resume {folder.quoted}")
     if outcome.signal == signal.SIGTERM:
@@ -254,13 +259,15 @@ def _agents(
     return members[0] if len(members) == 1 else Agents(members)
 
 
-def _announced(description: dict[str, Any], asked: int, window: int) -> str:
-    """What is about to happen: the backend that was taken, and steps that were rounded up."""
+def _announced(description: dict[str, Any], asked: int, driver: CompiledDriver | HostDriver) -> str:
+    """What is about to happen: the backend that was taken, where it runs, and steps that were rounded up."""
+    window, placing = driver.steps_per_iteration, getattr(driver.environment, "placing", "")
     steps, seeds = description["steps"], len(description["seeds"])
     rounded = f" ({asked:,} rounded up to whole windows of {window:,})" if steps != asked else ""
     return (
         f"{description['algorithm']} on {description['environment']}: {description['backend']} backend, "
-        f"{description['num_envs']} environments, {steps:,} steps{rounded}" + (f", {seeds} seeds" if seeds > 1 else "")
+        f"{description['num_envs']} environments{placing}, {steps:,} steps{rounded}"
+        + (f", {seeds} seeds" if seeds > 1 else "")
     )
 
 

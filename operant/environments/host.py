@@ -20,6 +20,7 @@ class Host:
     """A Gymnasium vector environment behind `reset` and `step` in the library's words and dtypes."""
 
     placing = ""  # where the environments are stepped, in words that follow "8 environments"
+    ours = False  # whether its environments were made for it alone, and may be closed with it
 
     def __init__(self, environments: VectorEnv | Sequence[Callable[[], gymnasium.Env]], name: str = "environment"):
         if isinstance(environments, VectorEnv):

@@ -86,6 +86,12 @@ def resolve(
     raise OperantError(f"{environment!r} is not an environment: give an id, a class, a factory or an instance")
 
 
+def release(world: Compiled | Host) -> None:
+    """Close what `make` made; what the user had made stays open."""
+    if isinstance(world, Host) and world.ours:
+        world.close()
+
+
 def is_made(environment: EnvironmentLike) -> bool:
     """Whether there is nothing left to make, so that arguments for making it mean nothing."""
     return isinstance(environment, Compiled | Host | gymnasium.Env | VectorEnv)

@@ -35,7 +35,7 @@ def several(first: gymnasium.Env, construct: Callable[[], gymnasium.Env], num_en
         host = _here(construct(), construct, num_envs, name)
         host.placing = f" in this process, though {slow}: {first_line(error)}"
     else:
-        host.placing = f" in {processes} processes ({slow})"
+        host.placing, host.ours = f" in {processes} processes ({slow})", True
     return host
 
 
@@ -48,7 +48,9 @@ def _here(first: gymnasium.Env, construct: Callable[[], gymnasium.Env], num_envs
                 raise OperantError(f"{name} gave the same environment twice: a factory makes a new one at each call")
             if _spaces(made[-1]) != _spaces(first):
                 raise OperantError(f"copies of {name} have unequal spaces: {_spaces(first)} and {_spaces(made[-1])}")
-        return Host([lambda one=one: one for one in made], name)
+        host = Host([lambda one=one: one for one in made], name)
+        host.ours = True
+        return host
     except Exception:
         for one in made:
             one.close()
