@@ -111,6 +111,9 @@ class Agent:
     def __repr__(self) -> str:
         return f"Agent({self.description['algorithm']} on {self.description['environment']})"
 
+    def _repr_html_(self) -> str:
+        return _shown([self], self.folder)
+
 
 class Agents(Sequence[Agent]):
     """One agent a seed. Index one, take the `best`, or evaluate all with the interval over seeds."""
@@ -161,6 +164,24 @@ class Agents(Sequence[Agent]):
 
     def __repr__(self) -> str:
         return f"Agents({len(self)} x {self[0]!r})"
+
+    def _repr_html_(self) -> str:
+        return _shown(list(self), self.folder)
+
+
+def _shown(agents: list[Agent], folder: Path | None) -> str:
+    """Agents of one run in a notebook: what they are, and how they learned."""
+    from operant.core.notebook import picture, table
+    from operant.core.plots import curve_png
+
+    told = agents[0].description
+    title = f"{told['algorithm']} on {told['environment']}"
+    rows = [(title, ""), ("steps", f"{told['steps']:,}")]
+    rows.append(("seeds", ", ".join(str(seed) for agent in agents for seed in agent.description["seeds"])))
+    if folder is not None:
+        rows.append(("run", str(folder)))
+    drawn = any(row.get("episode_return") is not None for agent in agents for row in agent.history)
+    return table(rows) + (picture(curve_png([agent.history for agent in agents], title), title) if drawn else "")
 
 
 def over_seeds(results: Sequence[Evaluation]) -> Evaluation:

@@ -28,12 +28,18 @@ _LINE, _MARK, _FAINT = "#1f5fa8", "#d1622b", "#8a8a8a"
 def plot_curve(
     path: Path, rows_by_seed: list[list[dict[str, Any]]], title: str, x: str = "steps", y: str = "episode_return"
 ) -> None:
-    """Draw `y` over `x` from the metric rows of each seed, and save it as a PNG, at once.
+    """Save `curve_png` as `path`, at once. Raises `CheckpointError` where the file cannot be written."""
+    replace_file(path, curve_png(rows_by_seed, title, x, y))
+
+
+def curve_png(
+    rows_by_seed: list[list[dict[str, Any]]], title: str, x: str = "steps", y: str = "episode_return"
+) -> bytes:
+    """Draw `y` over `x` from the metric rows of each seed: a PNG.
 
     Several seeds: their mean and its 95 % bootstrap interval, where all have data, and each seed thinly. One seed:
     the raw line thinly and a moving average. Rows with a finite `evaluation/mean` add markers (means over the
-    seeds evaluated at that `x`); rows without a finite `y` are skipped. Raises `CheckpointError` where the file
-    cannot be written.
+    seeds evaluated at that `x`); rows without a finite `y` are skipped.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -68,7 +74,7 @@ def plot_curve(
         axes.text(0.5, 0.5, "no episode has ended yet", color=_FAINT, **centre)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
-    replace_file(path, picture.getvalue())
+    return picture.getvalue()
 
 
 def _points(rows: Sequence[dict[str, Any]], x: str, y: str) -> np.ndarray:

@@ -1,23 +1,34 @@
-"""Live progress for people: a line on a terminal, plain lines now and then without one; always standard error."""
+"""Live progress for people: a line on a terminal, an output with the curve in a notebook, plain lines elsewhere.
+
+Lines go to standard error.
+"""
 
 import sys
 import time
 from typing import Any
 
+from operant.core import notebook
 from operant.core.training import Progress
 
 PLAIN_SECONDS = 5.0
+NOTEBOOK_SECONDS = 0.5
 
 
 class Reporter:
     """Called between chunks with the progress of training; `close` leaves the cursor on a fresh line."""
 
     def __init__(self, mode: str = "auto", title: str = ""):
-        """`mode`: `auto` (a line on a terminal, plain lines otherwise), `plain`, or `none`."""
+        """`mode`: `auto` (a line on a terminal, an output in a notebook, plain lines otherwise), `plain`, or `none`."""
         self.title, self._shown, self._bar, self._task = title, 0.0, None, None
-        self.plain = mode == "plain" or not sys.stderr.isatty()
+        self._output: notebook.Output | None = None
+        self._newest: Progress | None = None
+        self._points: list[tuple[float, float]] = []
         self.silent = mode == "none"
-        if not self.silent and not self.plain:
+        if self.silent or mode == "plain":
+            return
+        if notebook.in_kernel():
+            self._output = notebook.Output()
+        elif sys.stderr.isatty():
             self._open()
 
     def _open(self) -> None:
@@ -37,11 +48,25 @@ class Reporter:
             self._bar.update(self._task, completed=progress.steps, total=progress.total_steps, told=told(progress))
             return
         now = time.monotonic()
+        if self._output is not None:
+            self._newest = progress
+            seen = mean_return(progress)
+            if seen is not None and (not self._points or self._points[-1][0] < progress.rows[0]["steps"]):
+                self._points.append((progress.rows[0]["steps"], seen))
+            if now - self._shown >= NOTEBOOK_SECONDS:
+                self._shown = now
+                self._renew()
+            return
         if now - self._shown >= PLAIN_SECONDS or progress.steps >= progress.total_steps:
             self._shown = now
             print(f"{self.title}: {told(progress)}", file=sys.stderr, flush=True)
 
+    def _renew(self) -> None:
+        if self._output is not None and self._newest is not None:
+            self._output.show(notebook.live(self.title, told(self._newest), self._points))
+
     def close(self) -> None:
+        self._renew()
         if self._bar is not None:
             self._bar.stop()
 
@@ -51,9 +76,8 @@ def told(progress: Progress) -> str:
     parts = [f"{progress.steps:,} of {progress.total_steps:,} steps"]
     if progress.steps_per_second:
         parts.append(f"{progress.steps_per_second:,.0f} steps/s")
-    returns = [row["episode_return"] for row in progress.rows if row.get("episode_return") is not None]
-    if returns:
-        parts.append(f"return {sum(returns) / len(returns):.1f}")
+    if (seen := mean_return(progress)) is not None:
+        parts.append(f"return {seen:.1f}")
     if progress.diverged:
         parts.append(f"diverged: seed {', '.join(map(str, progress.diverged))}")
     if progress.steps_per_second:
@@ -61,3 +85,9 @@ def told(progress: Progress) -> str:
         left = (progress.total_steps - progress.steps) * seeds / progress.steps_per_second
         parts.append(f"{left:.0f} s left")
     return ", ".join(parts)
+
+
+def mean_return(progress: Progress) -> float | None:
+    """The newest mean episode return over the seeds that have one."""
+    returns = [row["episode_return"] for row in progress.rows if row.get("episode_return") is not None]
+    return sum(returns) / len(returns) if returns else None

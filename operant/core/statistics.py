@@ -46,6 +46,13 @@ class Evaluation:
     def high(self) -> float:
         return self._summary[3]
 
+    def _repr_html_(self) -> str:
+        from operant.core.notebook import table
+
+        interval = f"{self.low:.1f} to {self.high:.1f}"
+        header = ("episodes", "mean return", "IQM", "95 % interval")
+        return table([(self.episodes, f"{self.mean:.1f}", f"{self.iqm:.1f}", interval)], header)
+
     def to_json(self) -> dict[str, int | float | None]:
         """`episodes, mean, iqm, low, high`, in plain JSON types."""
         words = ("mean", "iqm", "low", "high")
