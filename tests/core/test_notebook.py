@@ -39,11 +39,11 @@ def test_the_example_runs_from_top_to_bottom(tmp_path):
     cells = {cell.source: cell.outputs for cell in book.cells if cell.cell_type == "code"}
     (trained,) = [outputs for source, outputs in cells.items() if source.startswith("agent = operant.train")]
     pages = [output.data["text/html"] for output in trained if "text/html" in output.get("data", {})]
-    assert any("60,416 of 60,416 steps" in page and "<svg" in page for page in pages)  # the live output, at its end
+    assert any("40,960 of 40,960 steps" in page and "<svg" in page for page in pages)  # the live output, at its end
     assert any("<table>" in page and "data:image/png;base64," in page for page in pages)  # the agent
     (evaluated,) = cells["agent.evaluate(episodes=50)"]
     assert "<td>50</td>" in evaluated.data["text/html"] and "Evaluation" in evaluated.data["text/plain"]
-    assert float(evaluated.data["text/html"].split("<td>")[2].split("<")[0]) > 100.0  # it has learned something
+    assert float(evaluated.data["text/html"].split("<td>")[2].split("<")[0]) > 50.0  # it has learned something
     told = "".join(output.get("text", "") for outputs in cells.values() for output in outputs)
     assert "write agent.act(observation)" in told
     assert not any(
