@@ -1,15 +1,14 @@
 """Learning, measured: every gate over seeds, each with the 95 % bootstrap interval over them.
 
-    python benchmarks/learning.py [--gates NAME ...] [--seeds 10] [--markdown FILE]
+    python benchmarks/learning.py [--gates NAME ...] [--seeds N] [--markdown FILE]
 
-A gate passes where the lower end of the interval of the mean (one number a seed: the mean of 100 greedy episodes) is
-above it. Host gates run the same algorithm object on Gymnasium's own environment, one seed after the other; beside
-their gate they are held to the compiled runs' range over seeds. Exit code 1 if a gate fails.
+The gates are those of the presets (`operant/presets/`). One passes where the lower end of the interval of the mean (one
+number a seed: the mean of 100 greedy episodes) is not below it. Gates on the gymnasium backend run the same algorithm
+object on Gymnasium's own environment. Exit code 1 if a gate fails.
 """
 
 import argparse
 import platform
-import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,58 +17,50 @@ from pathlib import Path
 import numpy as np
 
 import operant
+from operant import presets
 from operant.core.statistics import Evaluation, interval_over_seeds
+from operant.presets import Preset
 
 
 @dataclass(frozen=True)
 class Gate:
-    algorithm: str
-    environment: str
-    steps: int
-    gate: float
-    backend: str = "compiled"
+    """A preset on one backend."""
+
+    preset: Preset
+    backend: str
 
     @property
     def name(self) -> str:
-        return f"{self.algorithm}-{self.environment}-{self.backend}".lower()
+        return f"{self.preset.algorithm}-{self.preset.environment}-{self.backend}".lower()
 
 
 GATES = {
     gate.name: gate
-    for gate in (
-        Gate("ppo", "CartPole-v1", 200_000, 475),
-        Gate("dqn", "CartPole-v1", 500_000, 475),
-        Gate("reinforce", "CartPole-v1", 500_000, 450),
-        Gate("ppo", "Pendulum-v1", 300_000, -200),
-        Gate("ppo", "CartPole-v1", 200_000, 475, "gymnasium"),
-        Gate("dqn", "CartPole-v1", 500_000, 475, "gymnasium"),
-    )
+    for gate in (Gate(preset, backend) for preset in presets.every() for backend in preset.gate.backends)
 }
 
 
-def measure(gate: Gate, seeds: int) -> tuple[np.ndarray, float]:
+def measure(gate: Gate, seeds: int | None = None) -> tuple[np.ndarray, float]:
     """The mean return of each seed's greedy policy over 100 episodes, and the seconds that all took."""
     begun = time.perf_counter()
-    arguments = {"steps": gate.steps, "backend": gate.backend, "progress": "none"}
-    if gate.backend == "compiled":
-        result: Evaluation = operant.train(gate.algorithm, gate.environment, num_seeds=seeds, **arguments).evaluate(100)
-        means = result.returns if seeds > 1 else np.array([result.mean])
-    else:
-        means = np.zeros(seeds)
-        for seed in range(seeds):
-            means[seed] = operant.train(gate.algorithm, gate.environment, seed=seed, **arguments).evaluate(100).mean
-            print(f"{gate.name}, seed {seed}: {means[seed]:.1f}", file=sys.stderr, flush=True)
+    preset, count = gate.preset, seeds or gate.preset.gate.seeds
+    trained = operant.train(
+        preset.algorithm, preset.environment, num_seeds=count, backend=gate.backend, progress="none"
+    )
+    result: Evaluation = trained.evaluate(100)
+    means = result.returns if count > 1 else np.array([result.mean])
     return means, time.perf_counter() - begun
 
 
 def row(gate: Gate, means: np.ndarray, seconds: float) -> tuple[bool, str]:
     """Whether the gate is passed, and its line of the table."""
     mean, iqm, low, high = interval_over_seeds(means)
-    passed = low >= gate.gate
+    preset = gate.preset
+    passed = low >= preset.gate.score
     cells = (
-        gate.algorithm, gate.environment, gate.backend, f"{gate.steps:,}", f"{len(means)}", f"{mean:.1f}", f"{iqm:.1f}",
-        f"{low:.1f} to {high:.1f}", f"{means.min():.1f}", f"{gate.gate:g}", "pass" if passed else "**fail**",
-        f"{seconds:.0f}",
+        preset.algorithm, preset.environment, gate.backend, f"{preset.steps:,}", f"{len(means)}",
+        f"{mean:.1f}", f"{iqm:.1f}", f"{low:.1f} to {high:.1f}", f"{means.min():.1f}",
+        f"{preset.gate.score:g}", "pass" if passed else "**fail**", f"{seconds:.0f}",
     )  # fmt: skip
     return passed, "| " + " | ".join(cells) + " |"
 
@@ -82,7 +73,7 @@ HEAD = """\
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gates", nargs="+", choices=GATES, default=list(GATES), metavar="NAME")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, help="in place of each gate's own")
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     passes, lines = [], []
@@ -106,7 +97,7 @@ def table(path: Path, measured: list[str], lines: list[str]) -> str:
             rows.setdefault(name, line)
     packages = ", ".join(f"{package} {version(package)}" for package in ("jax", "gymnax", "gymnasium"))
     return (
-        "# Learning\n\nEach algorithm with its default fields and number of environments; 100 greedy episodes a seed, "
+        "# Learning\n\nEach algorithm with its preset for the environment; 100 greedy episodes a seed, "
         f"the interval over seeds. {packages}, Python {platform.python_version()}.\n\n"
         "`python benchmarks/learning.py --markdown docs/results/learning.md`\n\n"
         + "\n".join([HEAD, *(rows[name] for name in GATES if name in rows)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from operant import environments, equations, finite
     from operant.algorithms.policy.ppo import PPO
+    from operant.algorithms.policy.random import Random
     from operant.algorithms.policy.reinforce import REINFORCE
     from operant.algorithms.value.dqn import DQN
     from operant.api import Agent, Agents, load, resume, train
@@ -28,6 +29,7 @@ _HOMES = {
     "Learner": "operant.learner",
     "PPO": "operant.algorithms.policy.ppo",
     "REINFORCE": "operant.algorithms.policy.reinforce",
+    "Random": "operant.algorithms.policy.random",
     "DQN": "operant.algorithms.value.dqn",
 }
 _ROOMS = ("environments", "equations", "finite")
@@ -39,6 +41,7 @@ __all__ = [
     "Agent",
     "Agents",
     "Learner",
+    "Random",
     "environments",
     "equations",
     "finite",

@@ -12,7 +12,6 @@ from operant.contracts import Context, Spec
 from operant.core import evaluation, keys
 from operant.core.statistics import Evaluation
 from operant.environments import make
-from operant.environments.compiled import Compiled
 from operant.environments.make import EnvironmentLike, is_made, release
 from operant.environments.spaces import environment_action, learner_space
 from operant.errors import OperantError
@@ -28,6 +27,8 @@ class Agent:
 
     outcome: Any = None  # how training ended (`core.training.Outcome`), where it was trained in this process
     folder: Path | None = None  # its run's
+    best: "Agent | None" = None  # as it was at its best evaluation during training, where it was evaluated
+    best_steps: int | None = None  # when that was
 
     def __init__(self, algorithm: Any, policy: Any, description: dict[str, Any], spaces: Any, environment: Any = None):
         self.algorithm, self.policy, self.description = algorithm, policy, description
@@ -203,20 +204,8 @@ def evaluate_policies(
     backend = agent.description.get("backend", "auto") if environment is None else "auto"
     kwargs = None if is_made(given) else agent.description.get("env_kwargs")
     world = make(given, min(episodes, 16), backend, kwargs)
-    count = jax.tree.leaves(policies)[0].shape[0]
-    if isinstance(world, Compiled):
-        evaluate = jax.vmap(evaluation.compiled_evaluator(world, episodes, explore), in_axes=(None, 0, None))
-        key = keys.role(keys.root(seed), keys.EVALUATE)
-        tally = jax.jit(evaluate)(strong(agent.algorithm), policies, key)
-        return [evaluation.tallied(jax.tree.map(lambda leaf, k=k: leaf[k], tally)) for k in range(count)]
-    members = [jax.tree.map(lambda leaf, k=k: leaf[k], policies) for k in range(count)]
-    # Apart from the training seeds, which count up from a run's own.
-    apart = seed + 1_000_003
     try:
-        return [
-            evaluation.host_evaluation(strong(agent.algorithm), policy, world, apart, episodes, explore)
-            for policy in members
-        ]
+        return evaluation.evaluator(agent.algorithm, world, episodes, explore)(policies, seed)
     finally:
         release(world)
 

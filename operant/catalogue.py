@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operant.algorithms.policy.ppo import PPO
+from operant.algorithms.policy.random import Random
 from operant.algorithms.policy.reinforce import REINFORCE
 from operant.algorithms.tabular.q_learning import QLearning
 from operant.algorithms.value.dqn import DQN
@@ -18,9 +19,9 @@ class Entry:
     make: type
     num_envs: int  # by default
     steps: int  # by default
-    learns: str  # "value", "policy" or "value and policy"
-    data: str  # "on-policy" or "off-policy"
-    update: str  # "MC" (whole returns), "TD" (bootstrapped)
+    learns: str  # "value", "policy", "value and policy" or "nothing"
+    data: str  # "on-policy", "off-policy" or "none"
+    update: str  # "MC" (whole returns), "TD" (bootstrapped) or "none"
     actions: str  # what it can choose among
     summary: str
     model: bool = False  # whether it learns or is given a model of the world
@@ -33,6 +34,8 @@ ENTRIES = (
           "clipped policy gradient with a critic; a sturdy first choice (Schulman et al. 2017)"),
     Entry("q-learning", QLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "off-policy TD control in a table (Watkins 1989)"),
+    Entry("random", Random, 8, 10_000, "nothing", "none", "none", "discrete, continuous",
+          "every action equally likely: the mark that learning has to beat"),
     Entry("reinforce", REINFORCE, 8, 500_000, "policy", "on-policy", "MC", "discrete, continuous",
           "the plain score-function gradient from whole episodes (Williams 1992)"),
 )  # fmt: skip

@@ -26,18 +26,30 @@ def main(argv: list[str]) -> int:
     values = parse(command, cut(argv, (*FILTERS, *SWITCHES)))
     from rich.table import Table
 
-    from operant import catalogue
+    from operant import catalogue, presets
     from operant.commands.output import console, print_json
 
     tests = [test for name, (_, test) in FILTERS.items() if values[name]]
     entries = [entry for entry in catalogue.ENTRIES if all(test(entry) for test in tests)]
     if values["json"]:
-        columns = ("name", "learns", "data", "update", "actions", "model", "summary", "steps", "num_envs")
-        print_json({"algorithms": [{column: getattr(entry, column) for column in columns} for entry in entries]})
+        columns: tuple[str, ...] = (
+            "name",
+            "learns",
+            "data",
+            "update",
+            "actions",
+            "model",
+            "summary",
+            "steps",
+            "num_envs",
+        )
+        rows = [{column: getattr(entry, column) for column in columns} for entry in entries]
+        print_json({"algorithms": [row | {"presets": list(presets.of(row["name"]))} for row in rows]})
         return 0
-    table = Table("algorithm", "learns", "data", "update", "actions", "", box=None, pad_edge=False)
+    table = Table("algorithm", "learns", "data", "update", "actions", "presets", "", box=None, pad_edge=False)
     for entry in entries:
-        table.add_row(entry.name, entry.learns, entry.data, entry.update, entry.actions, entry.summary)
+        tuned = ", ".join(presets.of(entry.name))
+        table.add_row(entry.name, entry.learns, entry.data, entry.update, entry.actions, tuned, entry.summary)
     console().print(table)
     console().print("operant train NAME --help shows an algorithm's fields", style="dim")
     return 0

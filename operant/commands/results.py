@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 from rich.table import Table
 
 from operant.agent import Agent, Agents, over_seeds
+from operant.algorithms.policy.random import Random
 from operant.commands.output import console, print_json
 from operant.core.episodes import record
 from operant.core.plots import plot_curve
 from operant.core.runs import RunFolder
 from operant.core.statistics import Evaluation
 from operant.core.training import TrainingError
+
+RANDOM_EPISODES = 20  # enough to see where zero is
 
 
 def finish(agents: Agent | Agents, environment: str | None, values: dict[str, Any]) -> int:
@@ -23,9 +27,13 @@ def finish(agents: Agent | Agents, environment: str | None, values: dict[str, An
         each = evaluate(agents, values["episodes"], 0, environment)
     except Exception as error:
         raise TrainingError(f"evaluation failed ({error}); the trained run is kept in {folder.path}") from error
-    show(agents, each)
+    random = random_of(agents, values["episodes"], 0, environment)
+    show(agents, each, random)
+    if members_of(agents)[0].best is not None:
+        steps = ", ".join(f"{agent.best_steps:,}" for agent in members_of(agents))
+        console().print(f"best evaluation in training after {steps} steps: operant evaluate {folder.path} --which best")
     told = told_of(each)
-    folder.write_description(folder.read_description() | {"evaluation": told})
+    folder.write_description(folder.read_description() | {"evaluation": told} | beside(random))
     rows = [
         [*agent.history, {"steps": outcome.progress.steps, "evaluation/mean": result.mean}]
         for agent, result in zip(members_of(agents), each, strict=True)
@@ -45,7 +53,9 @@ def finish(agents: Agent | Agents, environment: str | None, values: dict[str, An
             "compile_seconds": round(progress.compile_seconds, 3),
             "steps_per_second": round(progress.steps_per_second, 1),
         }
-        print_json(facts | {"steps": progress.steps, "out": str(folder.path), **speed, "evaluation": told})
+        print_json(
+            facts | {"steps": progress.steps, "out": str(folder.path), **speed, "evaluation": told} | beside(random)
+        )
     return 0
 
 
@@ -53,6 +63,21 @@ def evaluate(agents: Agent | Agents, episodes: int, seed: int, environment: str 
     if isinstance(agents, Agents):
         return agents.evaluate_each(episodes, seed, environment)
     return [agents.evaluate(episodes, seed, environment)]
+
+
+def random_of(agents: Agent | Agents, episodes: int, seed: int, environment: str | None) -> Evaluation | None:
+    """How random actions do on a few of the same episodes; None beside an agent that is random itself."""
+    agent = members_of(agents)[0]
+    if agent.description["algorithm"] == "random":
+        return None
+    spaces, algorithm = (agent.observation_space, agent.action_space), Random()
+    acting = Agent(algorithm, algorithm.init(jax.random.key(0), None).policy, agent.description, spaces)
+    acting.environment = agent.environment
+    return acting.evaluate(min(episodes, RANDOM_EPISODES), seed, environment)
+
+
+def beside(random: Evaluation | None) -> dict[str, Any]:
+    return {} if random is None else {"random": random.to_json()}
 
 
 def members_of(agents: Agent | Agents) -> list[Agent]:
@@ -71,14 +96,16 @@ def told_of(each: list[Evaluation]) -> dict[str, Any]:
     return told if len(each) == 1 else told | {"per_seed": [result.to_json()["mean"] for result in each]}
 
 
-def show(agents: Agent | Agents, each: list[Evaluation]) -> None:
+def show(agents: Agent | Agents, each: list[Evaluation], random: Evaluation | None, which: str = "last") -> None:
     table = Table("", "episodes", "mean", "IQM", "95 % interval", box=None, pad_edge=False, title_justify="left")
     seeds = facts_of(agents)["seeds"]
     rows = [(f"seed {seed}", result.episodes, result) for seed, result in zip(seeds, each, strict=True)]
     if len(each) > 1:
         rows.append((f"over {len(each)} seeds", sum(result.episodes for result in each), over_seeds(each)))
+    if random is not None:
+        rows.append(("random actions", random.episodes, random))
     for name, episodes, result in rows:
         interval = f"{result.low:.1f} to {result.high:.1f}"
         table.add_row(name, str(episodes), f"{result.mean:.1f}", f"{result.iqm:.1f}", interval)
-    console().print("evaluation, greedy policy, episode return")
+    console().print(f"evaluation of the {which} policy, greedy, episode return")
     console().print(table)

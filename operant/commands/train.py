@@ -1,58 +1,102 @@
 """`operant train ALGORITHM ENVIRONMENT`."""
 
+import dataclasses
 from typing import Any
 
-from operant.commands.common import BACKENDS, EPISODES, JSON, NO_GIF, SEED, STEPS, SWITCHES
+from operant.commands.common import BACKENDS, DEVICE, EPISODES, JSON, NO_GIF, PROGRESS, SEED, STEPS, SWITCHES
 from operant.errors import OperantError
-from operant.kinds import PAIRS, Kind, whole
+from operant.kinds import NUMBER, PAIRS, TEXT, Kind, choice, optional, several, whole
 from operant.parsing import Arguments, Command, Flag, cut, parse
+
+ENVIRONMENT = ("environment", "an id, such as CartPole-v1")
+# What train is told in the flags' own words.
+PLAIN = (
+    *("steps", "seed", "num_seeds", "num_envs", "preset", "backend"),
+    *("evaluate_every", "stop_at", "log", "device", "progress"),
+)
 
 
 def main(argv: list[str]) -> int:
     arguments = cut(argv, SWITCHES)
-    if not arguments.positionals:
+    path = _last(arguments, "config")
+    positionals, from_file = {}, []
+    if path is not None:
+        from operant import config
+
+        positionals, from_file = config.read(path)
+        from_file = config.left(from_file, arguments.flags)
+    if not arguments.positionals and "algorithm" not in positionals:
         return _without_name(arguments)
     from operant import catalogue
+    from operant.arguments import PRESETS, find_preset, make_algorithm
     from operant.flags import assemble, flags_of
 
-    entry = catalogue.find(arguments.positionals.pop(0))
+    entry = catalogue.find(arguments.positionals.pop(0) if arguments.positionals else positionals["algorithm"])
+    if not arguments.positionals and "environment" in positionals:
+        arguments.positionals.append(positionals["environment"])
+    arguments.flags = [*from_file, *arguments.flags]
     chosen = {name: values[-1] for name, values in arguments.flags if values}
-    default = entry.make()
-    flags = (
-        Flag("steps", STEPS, entry.steps, "environment steps over all environments, for each seed"),
-        Flag("seed", SEED, 0, "the first seed"),
-        Flag("num_seeds", whole(1, 10_000), 1, "seeds trained side by side"),
-        Flag("num_envs", whole(1, 10**6), entry.num_envs, "parallel environments"),
-        Flag("backend", BACKENDS, "auto", "where the environment runs; auto prefers a compiled twin"),
-        Flag("env_kwargs", PAIRS, (), "arguments of the environment"),
-        Flag("out", Kind("DIR", str, lambda value: value or "a new folder in runs/"), None, "the run's folder"),
-        EPISODES,
-        NO_GIF,
-        JSON,
-        *flags_of(default, chosen),
-    )
-    about = f"{entry.name}: {entry.summary}"
-    command = Command(f"train {entry.name}", about, (("environment", "an id, such as CartPole-v1"),), flags)
-    values = parse(command, arguments)
-    return run(assemble(default, chosen, values), values["environment"], values)
+    environment = arguments.positionals[0] if arguments.positionals else None
+    wanted = chosen.get("preset", "auto")
+    preset = find_preset(entry.name, environment, wanted if wanted in PRESETS else "auto")
+    default = make_algorithm(entry.name, {}, preset)
+    flags = _flags(preset or entry, flags_of(default, chosen), PRESETS)
+    if path is not None:
+        config.check(from_file, [flag.name for flag in flags if flag.kind is not None], path)
+    values = parse(Command(f"train {entry.name}", _about(entry), (ENVIRONMENT,), flags), arguments)
+    algorithm = assemble(default, chosen, values)
+    pairs = {field.name: getattr(algorithm, field.name) for field in dataclasses.fields(default) if field.init}
+    fields = {name: value for name, value in pairs.items() if value != getattr(default, name)}
+    return run(entry.name, fields, values)
 
 
-def run(algorithm: Any, environment: str, values: dict[str, Any]) -> int:
+def run(name: str, fields: dict[str, Any], values: dict[str, Any]) -> int:
     from operant import api
     from operant.commands.results import finish
 
-    agents = api.train(
-        algorithm,
-        environment,
-        steps=values["steps"],
-        seed=values["seed"],
-        num_seeds=values["num_seeds"],
-        num_envs=values["num_envs"],
-        backend=values["backend"],
-        env_kwargs=dict(values["env_kwargs"]),
-        out=values["out"] or True,
-    )
+    settings: dict[str, Any] = {setting: values[setting] for setting in PLAIN}
+    out, env_kwargs = values["out"] or True, dict(values["env_kwargs"])
+    agents = api.train(name, values["environment"], env_kwargs=env_kwargs, out=out, **settings, **fields)
     return finish(agents, None, values)
+
+
+def _flags(usual: Any, fields: list[Flag], presets: tuple[str, ...]) -> tuple[Flag, ...]:
+    """All flags; `usual` has the steps and environments that are taken where none are given."""
+    return (
+        Flag("steps", STEPS, usual.steps, "environment steps over all environments, for each seed"),
+        Flag("seed", SEED, 0, "the first seed"),
+        Flag("num_seeds", whole(1, 10_000), 1, "seeds, trained in one run"),
+        Flag("num_envs", whole(1, 10**6), usual.num_envs, "parallel environments"),
+        Flag("preset", choice(*presets), "auto", "tuned settings for this environment, where there are some"),
+        Flag(
+            "config", Kind("FILE", str, lambda value: value or "none"), None, "settings: YAML, or an earlier run.json"
+        ),
+        Flag("backend", BACKENDS, "auto", "where the environment runs; auto prefers a compiled twin"),
+        Flag("env_kwargs", PAIRS, (), "arguments of the environment"),
+        Flag(
+            "evaluate_every", optional(whole()), None, "steps between evaluations of the greedy policy; keeps the best"
+        ),
+        Flag("stop_at", optional(NUMBER), None, "stop once every seed's evaluation has this mean return"),
+        Flag("out", Kind("DIR", str, lambda value: value or "a new folder in runs/"), None, "the run's folder"),
+        Flag("log", several(TEXT, "names"), ("tensorboard",), "where metrics go too: tensorboard, wandb"),
+        DEVICE,
+        PROGRESS,
+        EPISODES,
+        NO_GIF,
+        JSON,
+        *fields,
+    )
+
+
+def _about(entry: Any) -> str:
+    from operant import presets
+
+    tuned = ", ".join(presets.of(entry.name))
+    return f"{entry.name}: {entry.summary}" + (f". Presets for {tuned}" if tuned else "")
+
+
+def _last(arguments: Arguments, name: str) -> str | None:
+    return next((values[-1] for flag, values in reversed(arguments.flags) if flag == name and values), None)
 
 
 def _without_name(arguments: Arguments) -> int:

@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from operant.commands.common import DIRECTORY, ENVIRONMENT, SWITCHES
+from operant.commands.common import DIRECTORY, ENVIRONMENT, SWITCHES, WHICH
 from operant.errors import OperantError
 from operant.parsing import Command, cut, parse
 
 
 def main(argv: list[str]) -> int:
-    values = parse(Command("watch", "Draw an episode anew.", DIRECTORY, (ENVIRONMENT,)), cut(argv, SWITCHES))
+    values = parse(Command("watch", "Draw an episode anew.", DIRECTORY, (WHICH, ENVIRONMENT)), cut(argv, SWITCHES))
     from operant import api
     from operant.commands.results import members_of
     from operant.core.episodes import record
     from operant.core.runs import RunFolder
 
-    agent = members_of(api.load(values["directory"], environment=values["environment"]))[0]
+    agent = members_of(api.load(values["directory"], environment=values["environment"], which=values["which"]))[0]
     path = RunFolder(Path(values["directory"])).episode
     if note := record(agent, path, values["environment"]):
         raise OperantError(note)

@@ -16,6 +16,7 @@ from operant.core import keys
 from operant.core.statistics import Evaluation
 from operant.environments.compiled import Compiled
 from operant.environments.host import Host
+from operant.parts.component import strong
 from operant.parts.heads import restart
 
 SLOTS = 1024
@@ -84,17 +85,17 @@ def compiled_evaluator(environment: Compiled, episodes: int, explore: bool = Fal
     return evaluate
 
 
-def host_evaluation(
-    algorithm: Any, policy: Any, environment: Host, seed: int, episodes: int, explore: bool = False
-) -> Evaluation:
-    """Evaluate on a Gymnasium vector environment, whose every slot plays the same number of episodes."""
+def host_evaluator(
+    algorithm: Any, environment: Host, episodes: int, explore: bool = False
+) -> Callable[[Any, int], Evaluation]:
+    """`evaluate(policy, seed)` on a Gymnasium vector environment, whose slots all play the same number of episodes."""
     slots = environment.num_envs
     turns = -(-episodes // slots)
-    spec, key = environment.spec(), keys.root(seed)
+    spec = environment.spec()
     context = Context(spec, final_clock())
 
     @jax.jit
-    def act(memory: Any, observation: Any, last: Array, t: Array) -> tuple[Any, Any]:
+    def act(policy: Any, memory: Any, observation: Any, last: Array, key: Array, t: Array) -> tuple[Any, Any]:
         if jax.tree.leaves(memory):
             memory = restart(memory, algorithm.start(policy, keys.role(key, keys.START, t), spec), last)
         memory, action, _ = algorithm.act(
@@ -102,23 +103,54 @@ def host_evaluation(
         )
         return memory, action
 
-    observation = environment.reset(int(np.random.default_rng(seed).integers(2**31)))
-    memory = algorithm.start(policy, keys.role(key, keys.START), spec)
-    tally = Tally(np.zeros((slots, turns)), np.zeros((slots, turns), int))
-    returns, lengths, turn = np.zeros(slots), np.zeros(slots, int), np.zeros(slots, int)
-    last = np.zeros(slots, bool)
-    for t in range((environment.time_limit or LONGEST) * turns):
-        memory, action = act(memory, observation, last, np.int32(t))
-        seen = environment.step(np.asarray(action))
-        observation, last = seen.observation, np.logical_or(seen.terminated, seen.truncated)
-        returns, lengths = returns + seen.reward, lengths + 1
-        for slot in np.flatnonzero(last & (turn < turns)):
-            tally.returns[slot, turn[slot]], tally.lengths[slot, turn[slot]] = returns[slot], lengths[slot]
-        turn += last
-        returns[last], lengths[last] = 0.0, 0
-        if (turn >= turns).all():
-            break
-    return tallied(tally)
+    def evaluate(policy: Any, seed: int) -> Evaluation:
+        key = keys.root(seed)
+        observation = environment.reset(int(np.random.default_rng(seed).integers(2**31)))
+        memory = algorithm.start(policy, keys.role(key, keys.START), spec)
+        tally = Tally(np.zeros((slots, turns)), np.zeros((slots, turns), int))
+        returns, lengths, turn = np.zeros(slots), np.zeros(slots, int), np.zeros(slots, int)
+        last = np.zeros(slots, bool)
+        for t in range((environment.time_limit or LONGEST) * turns):
+            memory, action = act(policy, memory, observation, last, key, np.int32(t))
+            seen = environment.step(np.asarray(action))
+            observation, last = seen.observation, np.logical_or(seen.terminated, seen.truncated)
+            returns, lengths = returns + seen.reward, lengths + 1
+            for slot in np.flatnonzero(last & (turn < turns)):
+                tally.returns[slot, turn[slot]], tally.lengths[slot, turn[slot]] = returns[slot], lengths[slot]
+            turn += last
+            returns[last], lengths[last] = 0.0, 0
+            if (turn >= turns).all():
+                break
+        return tallied(tally)
+
+    return evaluate
+
+
+def evaluator(
+    algorithm: Any, environment: Compiled | Host, episodes: int, explore: bool = False
+) -> Callable[[Any, int], list[Evaluation]]:
+    """`evaluate(policies [N, ...], seed)`: one evaluation a policy, all on the same episodes' seeds.
+
+    Its program is compiled once, in the first call.
+    """
+    algorithm = strong(algorithm)
+    if isinstance(environment, Compiled):
+        together = jax.jit(jax.vmap(compiled_evaluator(environment, episodes, explore), in_axes=(None, 0, None)))
+
+        def evaluate(policies: Any, seed: int) -> list[Evaluation]:
+            tally = together(algorithm, policies, keys.role(keys.root(seed), keys.EVALUATE))
+            return [tallied(jax.tree.map(lambda leaf, k=k: leaf[k], tally)) for k in range(len(tally.returns))]
+
+        return evaluate
+    alone = host_evaluator(algorithm, environment, episodes, explore)
+
+    def in_turn(policies: Any, seed: int) -> list[Evaluation]:
+        count = jax.tree.leaves(policies)[0].shape[0]
+        # Apart from the training seeds, which count up from a run's own.
+        apart = seed + 1_000_003
+        return [alone(jax.tree.map(lambda leaf, k=k: leaf[k], policies), apart) for k in range(count)]
+
+    return in_turn
 
 
 def tallied(tally: Tally) -> Evaluation:

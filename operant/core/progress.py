@@ -78,6 +78,9 @@ def told(progress: Progress) -> str:
         parts.append(f"{progress.steps_per_second:,.0f} steps/s")
     if (seen := mean_return(progress)) is not None:
         parts.append(f"return {seen:.1f}")
+    means = [row["evaluation/mean"] for row in progress.evaluations if row["evaluation/mean"] is not None]
+    if means:
+        parts.append(f"evaluation {sum(means) / len(means):.1f}")
     if progress.diverged:
         parts.append(f"diverged: seed {', '.join(map(str, progress.diverged))}")
     if progress.steps_per_second:

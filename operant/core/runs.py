@@ -87,6 +87,11 @@ class RunFolder:
         return self.path / "policies"
 
     @property
+    def best(self) -> Path:
+        """The best policies, where training was evaluated."""
+        return self.path / "best"
+
+    @property
     def curve(self) -> Path:
         return self.path / "curve.png"
 

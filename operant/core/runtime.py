@@ -3,11 +3,15 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from operant.errors import OperantError, unknown
+
+DEVICES = ("auto", "cpu", "gpu")
 LINUX = sys.platform == "linux"  # where a process may be held to some of the cores
 
 
@@ -16,6 +20,34 @@ def prepare() -> None:
     keep_programs()
     run_inline()
     use_cores()
+
+
+def check(device: str) -> None:
+    """Raise `OperantError` for a device that has no name here."""
+    if device not in DEVICES:
+        raise unknown("device", str(device), DEVICES)
+
+
+@contextlib.contextmanager
+def on(device: str) -> Iterator[list[Any] | None]:
+    """Run what is inside on the `cpu`, on the `gpu`, or (`auto`) where JAX would; yields the devices, None for `auto`.
+
+    Where JAX has not started, `cpu` keeps it off the other devices for good: it would take their memory. Raises
+    `OperantError` where there is no such device.
+    """
+    if device == "auto":
+        yield None
+        return
+    config: Any = jax.config
+    if device == "cpu" and not config.jax_platforms:
+        config.update("jax_platforms", "cpu")  # without effect once JAX has started
+    try:
+        found = jax.devices(device)
+    except RuntimeError:
+        only = " (JAX was started on the CPU alone in this process)" if config.jax_platforms == "cpu" else ""
+        raise OperantError(f"device: JAX finds no {device}{only}: pip install 'operant[cuda]' for NVIDIA's") from None
+    with jax.default_device(found[0]):
+        yield found
 
 
 def use_cores() -> None:

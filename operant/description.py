@@ -1,0 +1,86 @@
+"""What `run.json` says: written by `train`, read by `resume` and `load`."""
+
+import platform
+import uuid
+from importlib.metadata import version
+from typing import Any
+
+from operant import catalogue
+from operant.arguments import Settings
+from operant.core.runs import RunFolder
+from operant.environments import Compiled
+from operant.environments.make import EnvironmentLike, name_of
+from operant.environments.spaces import space_to_json
+from operant.errors import CheckpointError, OperantError
+from operant.parts.describe import build, fields_of
+
+VERSIONS = ("jax", "jaxlib", "equinox", "optax", "gymnasium", "gymnax", "numpy")
+# What train writes beyond what every run says; the second group came later, and is not in older runs.
+NEEDED = {"num_envs": int, "backend": str, "env_kwargs": dict, "external_environment": bool}
+LATER: dict[str, tuple[type | tuple[type, ...], Any]] = {
+    "evaluate_every": ((int, type(None)), None),
+    "stop_at": ((int, float, type(None)), None),
+    "log": (list, ["tensorboard"]),
+    "log_id": (str, "run"),
+}
+
+
+def describe(
+    name: str, algorithm: Any, environment: EnvironmentLike, driver: Any, settings: Settings
+) -> dict[str, Any]:
+    """Everything that is to be known about a run before it begins, in plain JSON; `steps` are left to the caller."""
+    return {
+        "algorithm": name,
+        "fields": fields_of(algorithm),
+        "environment": name_of(environment),
+        "backend": "compiled" if isinstance(driver.environment, Compiled) else "gymnasium",
+        "external_environment": not isinstance(environment, str),
+        "env_kwargs": dict(settings.env_kwargs),
+        "num_envs": driver.num_envs,
+        "seeds": list(range(settings.seed, settings.seed + settings.num_seeds)),
+        "evaluate_every": settings.evaluation_steps,
+        "stop_at": settings.stop_at,
+        "log": list(settings.log),
+        "log_id": uuid.uuid4().hex[:12],
+        "time_limit": driver.spec.time_limit,
+        "observation_space": space_to_json(driver.environment.observation_space),
+        "action_space": space_to_json(driver.environment.action_space),
+        "versions": {package: version(package) for package in VERSIONS} | {"python": platform.python_version()},
+    }
+
+
+def read(folder: RunFolder) -> dict[str, Any]:
+    """What `run.json` says, checked. Raises `CheckpointError` where something is missing or of another type."""
+    description = folder.read_description()
+    for key, kind in NEEDED.items():
+        if type(description.get(key)) is not kind:
+            raise CheckpointError(f"{folder.description}: {key!r} is missing or not of type {kind.__name__}")
+    if description["num_envs"] < 1:
+        raise CheckpointError(f"{folder.description}: 'num_envs' is {description['num_envs']}, not at least 1")
+    for key, (kinds, default) in LATER.items():
+        if not isinstance(description.setdefault(key, default), kinds):
+            raise CheckpointError(f"{folder.description}: {key!r} cannot be {str(description[key])[:40]!r}")
+    return description
+
+
+def algorithm_of(description: dict[str, Any], folder: RunFolder) -> Any:
+    """The algorithm that a run says it is of, found in the catalogue. Raises `OperantError` where it is not there."""
+    where = str(folder.description)
+    if description["algorithm"] not in catalogue.BY_NAME:
+        raise OperantError(f"{where}: {description['algorithm']!r} is not in the catalogue: pass algorithm=")
+    return build(catalogue.BY_NAME[description["algorithm"]].make, description["fields"], where)
+
+
+def environment_of(description: dict[str, Any], folder: RunFolder) -> str:
+    """The id of a run's environment. Raises `OperantError` where it was the user's own."""
+    if description.get("external_environment"):
+        raise OperantError(f"{folder.path} was trained on your own {description['environment']}: pass environment=")
+    return description["environment"]
+
+
+def whole(told: dict[str, Any], key: str, folder: RunFolder) -> int:
+    """A whole number that a checkpoint's manifest says."""
+    value = told.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise OperantError(f"{folder.checkpoints}: the newest checkpoint does not say its {key}")
+    return value

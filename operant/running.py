@@ -1,0 +1,153 @@
+"""A run under way: the driver it needs, what watches it, and the agents that it leaves."""
+
+import math
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from operant.agent import Agent, Agents
+from operant.core import loggers, training
+from operant.core.compiled import CompiledDriver
+from operant.core.host import HostDriver
+from operant.core.journal import Journal
+from operant.core.progress import Reporter
+from operant.core.runs import RunFolder
+from operant.core.selection import Best, Selection
+from operant.core.series import SeriesDriver
+from operant.environments import Compiled, make
+from operant.environments.host import Host
+from operant.environments.make import EnvironmentLike, is_made, name_of, release
+from operant.errors import OperantError
+
+EVALUATION_ENVS = 10  # on the host
+INSTEAD = "give a class, a factory or an id in place of an instance"
+
+
+def driver_of(
+    algorithm: Any,
+    environment: EnvironmentLike,
+    num_envs: int,
+    num_seeds: int,
+    backend: str,
+    env_kwargs: Mapping[str, Any] | None,
+    devices: Any,
+    asked: int | None = None,
+) -> Any:
+    """The driver that trains `algorithm` there, on `devices` (None: on all there are).
+
+    `asked` are the environments that the user gave in so many words: what is made already may be another number.
+    """
+    kwargs = dict(env_kwargs or {})
+    world = make(environment, num_envs, backend, kwargs)
+    if isinstance(world, Compiled):
+        return CompiledDriver(algorithm, world, num_envs, num_seeds, devices=devices)
+    if asked is not None and world.num_envs != asked:
+        how = "pass its class or a factory to have several" if world.num_envs == 1 else "leave num_envs out"
+        raise OperantError(f"{name_of(environment)} is {world.num_envs} environments already, not {asked}: {how}")
+    if num_seeds == 1:
+        return HostDriver(algorithm, world)
+    if is_made(environment):
+        raise OperantError(f"several seeds need environments of their own beside {name_of(environment)}: {INSTEAD}")
+    others = [make(environment, num_envs, backend, kwargs) for _ in range(num_seeds - 1)]
+    return SeriesDriver(algorithm, [world, *others])  # type: ignore[list-item]
+
+
+def selection_of(driver: Any, environment: EnvironmentLike, description: dict[str, Any]) -> Selection | None:
+    """What evaluates the run, on environments of its own; None where it is not to be evaluated."""
+    if not description["evaluate_every"]:
+        return None
+    world = driver.environment
+    if isinstance(world, Host):
+        if is_made(environment):
+            raise OperantError(f"evaluate_every needs environments of its own beside {name_of(environment)}: {INSTEAD}")
+        world = make(environment, EVALUATION_ENVS, "gymnasium", description["env_kwargs"])
+    every = max(1, math.ceil(description["evaluate_every"] / driver.steps_per_iteration))
+    return Selection(driver.members[0], world, description["seeds"], every, description["stop_at"])
+
+
+def run(
+    driver: Any,
+    carry: Any,
+    iteration: int,
+    end: int,
+    horizon: int,
+    description: dict[str, Any],
+    folder: RunFolder | None,
+    environment: EnvironmentLike,
+    selection: Selection | None,
+    progress: str,
+    callback: Callable[[training.Progress], bool | None] | None,
+    history: list[list[dict[str, Any]]] | None = None,
+) -> Agent | Agents:
+    """Train from `iteration` to `end` and return the agents."""
+    logs = loggers.start(description["log"], folder, description, iteration * driver.steps_per_iteration)
+    reporter = Reporter(progress, f"{description['algorithm']} on {description['environment']}")
+
+    def report(now: training.Progress) -> bool:
+        reporter(now)
+        return bool(callback is not None and callback(now))
+
+    journal = Journal(description["seeds"], folder, logs, history)
+    try:
+        outcome = training.run(driver, carry, iteration, end, horizon, journal, selection, report)
+    finally:
+        reporter.close()
+        for world in (*getattr(driver, "worlds", [driver.environment]), *([selection.world] if selection else [])):
+            release(world)
+    if selection is not None and selection.reached and outcome.interrupted and progress != "none":
+        say(f"stopped at {outcome.progress.steps:,} steps: the evaluation reached {selection.stop_at:g}")
+    elif outcome.interrupted and folder is not None:
+        say(f"stopped at {outcome.progress.steps:,} steps; continue with: operant resume {folder.quoted}")
+    if outcome.signal == signal.SIGTERM:
+        # Ctrl-C hands over the agent as it is; a process that was told to end has saved what there is, and ends.
+        raise SystemExit(128 + signal.SIGTERM)
+    spaces = driver.environment.observation_space, driver.environment.action_space
+    policies, best = driver.policies(outcome.carry), selection.best if selection else None
+    agents = agents_of(driver.members[0], policies, description, spaces, environment, outcome.history, best)
+    agents.outcome, agents.folder = outcome, folder.path if folder else None
+    return agents
+
+
+def agents_of(
+    algorithm: Any,
+    policies: Any,
+    description: dict[str, Any],
+    spaces: Any,
+    environment: EnvironmentLike | None,
+    history: list[list[dict[str, Any]]],
+    best: Best | None = None,
+) -> Agent | Agents:
+    """An agent a seed, from policies `[seeds, ...]`; each with the one of its best evaluation, if any."""
+    members = []
+    for k, seed in enumerate(description["seeds"]):
+        own = description | {"seeds": [seed]}
+        policy, *others = (
+            jax.tree.map(lambda leaf, k=k: leaf[k], each) for each in (policies, *([best.policies] if best else []))
+        )
+        agent = Agent(algorithm, policy, own, spaces, environment)
+        agent.history = history[k]
+        if best is not None:
+            agent.best = Agent(algorithm, others[0], own, spaces, environment)
+            agent.best_steps = best.steps[k]
+        members.append(agent)
+    return members[0] if len(members) == 1 else Agents(members)
+
+
+def announced(description: dict[str, Any], asked: int, driver: Any) -> str:
+    """What is about to happen: the backend that was taken, where it runs, and steps that were rounded up."""
+    window, placing = driver.steps_per_iteration, getattr(driver.environment, "placing", "")
+    steps, seeds = description["steps"], len(description["seeds"])
+    rounded = f" ({asked:,} rounded up to whole windows of {window:,})" if steps != asked else ""
+    return (
+        f"{description['algorithm']} on {description['environment']}: {description['backend']} backend, "
+        f"{description['num_envs']} environments{placing}, {steps:,} steps{rounded}"
+        + (f", {seeds} seeds" if seeds > 1 else "")
+    )
+
+
+def say(message: str) -> None:
+    """One line for people."""
+    print(message, file=sys.stderr, flush=True)
