@@ -16,7 +16,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from operant.contracts import Algorithm, Clock, Context, Episodes, Online
-from operant.core import keys
+from operant.core import keys, runtime
 from operant.core.collecting import Carry, Collector
 from operant.core.metrics import Ratio, add, examine, well
 from operant.environments.compiled import Compiled
@@ -68,6 +68,7 @@ class CompiledDriver:
         devices = jax.local_devices() if devices is None else devices
         shares = max(n for n in range(1, len(devices) + 1) if self.num_seeds % n == 0)
         self._mesh = Mesh(np.array(devices[:shares]), ("members",))
+        self._split = NamedSharding(self._mesh, PartitionSpec("members"))
         self._advance = self._compiled(self._chunk, "algorithm", "members", "", "", "", donate_argnums=1)
 
     # The carry's life
@@ -75,9 +76,9 @@ class CompiledDriver:
     def start(self, seed: int) -> Carry:
         """The carry before the first iteration; member k has seed `seed + k`."""
         roots = jnp.stack([keys.root(seed + k) for k in range(self.num_seeds)])
-        carry = self._compiled(self._init, "algorithm", "members")(self.algorithm, roots)
+        init = self._compiled(self._init, "algorithm", "members", compiler_options=runtime.once())
         # Each leaf in a buffer of its own, as donation requires.
-        return jax.tree.map(jnp.copy, carry)
+        return jax.device_put(init(self.algorithm, roots), self._split, may_alias=False)
 
     def template(self) -> Carry:
         """Shapes and dtypes of the carry, without computing it."""
@@ -100,9 +101,9 @@ class CompiledDriver:
 
     def policies(self, carry: Carry) -> Any:
         """A copy of every member's policy, with the leading axis, on one device; it outlives the carry."""
-        return jax.device_put(jax.tree.map(jnp.copy, carry.state.policy), self._mesh.devices.flat[0])
+        return jax.device_put(carry.state.policy, self._mesh.devices.flat[0], may_alias=False)
 
-    def _compiled(self, function: Any, *arguments: str, donate_argnums: int | tuple = ()) -> Any:
+    def _compiled(self, function: Any, *arguments: str, **options: Any) -> Any:
         """`_batched(function)` as a program in which each device holds its share of what has the members' axis."""
         members, whole = PartitionSpec("members"), PartitionSpec()
         split = {"algorithm": members if self._axis == 0 else whole, "members": members}
@@ -111,8 +112,7 @@ class CompiledDriver:
             self._batched(function), mesh=self._mesh, in_specs=specs, out_specs=members, check_vma=False
         )
         placed = tuple(NamedSharding(self._mesh, spec) for spec in specs)
-        out = NamedSharding(self._mesh, members)
-        return jax.jit(shared, in_shardings=placed, out_shardings=out, donate_argnums=donate_argnums)
+        return jax.jit(shared, in_shardings=placed, out_shardings=self._split, **options)
 
     def _batched(self, function: Any) -> Any:
         """`function(algorithm, per-member, *shared)` over the leading axis of the members."""

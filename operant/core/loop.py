@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Online, Spec, Step, Steps, Window
-from operant.core import keys
+from operant.core import keys, runtime
 from operant.core.metrics import Health, Ratio, add, examine, well
 from operant.core.rollout import Rollout
 from operant.errors import OperantError
@@ -53,8 +53,9 @@ class Loop:
     def start(self, seed: int) -> HostCarry:
         """The carry before the first iteration."""
         self.rollout.reset()
-        carry = jax.jit(self._init)(self.algorithm, keys.root(seed))
-        return jax.tree.map(jnp.copy, carry)
+        carry = jax.jit(self._init, compiler_options=runtime.once())(self.algorithm, keys.root(seed))
+        # Each leaf in a buffer of its own, as donation requires.
+        return jax.device_put(carry, jax.local_devices()[0], may_alias=False)
 
     def template(self) -> HostCarry:
         """Shapes and dtypes of the carry."""
