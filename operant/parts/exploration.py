@@ -14,7 +14,7 @@ from jax import Array
 
 from operant.errors import OperantError
 from operant.parts.component import component
-from operant.parts.schedules import Linear, Scalar, at
+from operant.parts.schedules import Linear, Scalar, Schedule, at
 
 
 @component
@@ -118,11 +118,24 @@ def refuse_counts(exploration: Exploration, name: str) -> None:
         raise OperantError(f"{name} keeps no counts of its actions, which {type(exploration).__name__} needs")
 
 
-def _one_of_the_best(values: Array, which: Array) -> Array:
-    """The action at the share `which` `[B]`, in [0, 1), of those with the highest value; int32 `[B]`."""
-    rank = jnp.cumsum(values == jnp.max(values, axis=-1, keepdims=True), axis=-1)
+def is_soft(exploration: Exploration) -> bool:
+    """Whether every action has a chance at all times, as importance sampling from this behaviour needs."""
+    if isinstance(exploration, EpsilonGreedy):
+        epsilon = exploration.epsilon
+        return all(x > 0 for x in ((epsilon.start, epsilon.end) if isinstance(epsilon, Schedule) else (epsilon,)))
+    return isinstance(exploration, Random | Boltzmann)
+
+
+def among(allowed: Array, which: Array) -> Array:
+    """The action at the share `which` `[B]`, in [0, 1), of those that are `allowed` `[B, A]`; int32 `[B]`."""
+    rank = jnp.cumsum(allowed, axis=-1)
     chosen = jnp.floor(which[..., None] * rank[..., -1:])
     return jnp.argmax(rank > chosen, axis=-1).astype(jnp.int32)
+
+
+def _one_of_the_best(values: Array, which: Array) -> Array:
+    """The action at the share `which` `[B]` of those with the highest value; int32 `[B]`."""
+    return among(values == jnp.max(values, axis=-1, keepdims=True), which)
 
 
 def _shares_of_the_best(values: Array) -> Array:

@@ -29,9 +29,9 @@ def start_counts(rate: Rate, shape: tuple[int, ...]) -> Any:
     return jnp.zeros(shape) if isinstance(rate, Visits) else ()
 
 
-def step_size(rate: Rate, counts: Any, progress: Array, *index: Array) -> tuple[Array, Any]:
-    """The step size for the entry at `index`, and the counts with this time added."""
+def step_size(rate: Rate, counts: Any, progress: Array, *index: Array, times: Array | float = 1.0) -> tuple[Array, Any]:
+    """The step size for the entry at `index`, and the counts with this time added (`times` 0 does not count)."""
     if not isinstance(rate, Visits):
         return at(rate, progress), counts
-    n = read(counts, *index) + 1.0
-    return n**-rate.power, counts.at[index].set(n, mode="promise_in_bounds")
+    n = read(counts, *index) + times
+    return jnp.maximum(n, 1.0) ** -rate.power, counts.at[index].set(n, mode="promise_in_bounds")

@@ -107,6 +107,11 @@ class TablePolicy:
             state = int(np.argmax(wrong))
             raise OperantError(f"a table policy's probabilities in state {state} are no distribution: {table[state]}")
 
+    def table(self, spec: Spec) -> Array:
+        """The probabilities as an array `[S, A]`."""
+        shape = num_states(spec.observation_space), num_actions(spec.action_space)
+        return jnp.asarray(self.probabilities, jnp.float32) if self.probabilities else jnp.full(shape, 1.0 / shape[1])
+
     def select(self, key: Array, state: Array, actions: int) -> Array:
         """Actions int32 `[B]`, of `actions` many, in the states numbered `[B]`."""
         uniform = jax.random.uniform(key, state.shape)
