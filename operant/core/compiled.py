@@ -53,7 +53,9 @@ class CompiledDriver:
         if several:
             if len({jax.tree.structure(member) for member in members}) > 1:
                 raise OperantError("members of a population must share their structure and differ only in data")
-            self.algorithm: Any = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(strong(m) for m in members))
+            # On the host: a stack of thousands of arrays is a program that takes minutes to compile.
+            stack = lambda *leaves: jnp.asarray(np.stack(leaves))  # noqa: E731
+            self.algorithm: Any = jax.tree.map(stack, *(strong(m) for m in members))
         else:
             self.algorithm = strong(members[0])
         self._axis = 0 if several else None

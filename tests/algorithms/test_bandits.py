@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 
 from operant.algorithms.tabular.bandit import Bandit
 from operant.algorithms.tabular.gradient_bandit import GradientBandit
@@ -82,7 +82,7 @@ EVERY = 100  # pulls in one iteration
 FRESH = Arms(problem=None)
 
 
-def played(algorithm, runs, params=FRESH, warm=9, count=1):
+def played(algorithm, runs=1, params=FRESH, warm=9, count=1):
     """Mean reward and share of optimal actions `[runs]` over the last `count` of `warm + count` hundred pulls."""
     driver = CompiledDriver(algorithm, Compiled(BanditTestbed(), params), 1, num_seeds=runs)
     carry = driver.cleared(driver.advance(driver.start(0), 0, warm, 10))
@@ -103,36 +103,45 @@ def apart(samples):
 BOOK = {0.0: (1.05, 0.37), 0.01: (1.30, 0.60), 0.1: (1.38, 0.79)}
 
 
-@pytest.mark.parametrize("runs", [300, pytest.param(2000, marks=pytest.mark.slow)])
-def test_epsilon_greedy_on_the_ten_armed_testbed(runs):
-    members = [Bandit(exploration=EpsilonGreedy(epsilon)) for epsilon in BOOK for _ in range(runs)]
-    rewards, optimal = (each.reshape(len(BOOK), runs) for each in played(members, runs))
-    for epsilon, *seen in zip(BOOK, rewards, optimal, strict=True):
+@pytest.fixture(scope="module")
+def epsilon_greedy():
+    """For each epsilon of `BOOK`, mean rewards and shares of optimal actions on 2000 problems, all in one program."""
+    members = [Bandit(exploration=EpsilonGreedy(epsilon)) for epsilon in BOOK for _ in range(2000)]
+    rewards, optimal = (each.reshape(len(BOOK), -1) for each in played(members))
+    return dict(zip(BOOK, zip(rewards, optimal, strict=True), strict=True))
+
+
+def test_epsilon_greedy_on_the_ten_armed_testbed(epsilon_greedy):
+    for epsilon, seen in epsilon_greedy.items():
         for samples, told in zip(seen, BOOK[epsilon], strict=True):
             mean, error = apart(samples)
             # The figures are read off curves to about two digits.
             assert abs(mean - told) < 3 * error + 0.01, (epsilon, mean, told, error)
 
 
-def test_ucb_and_an_optimistic_start_beat_epsilon_greedy():
-    # Figures 2.3 and 2.4: after a thousand pulls both choose the best arm more often.
-    plain = apart(played(Bandit(exploration=EpsilonGreedy(0.1)), 300)[0])
-    bounds = apart(played(Bandit(exploration=UCB(2.0)), 300)[0])
-    assert bounds[0] - plain[0] > 4 * np.hypot(bounds[1], plain[1])
-    constant = Bandit(learning_rate=0.1, exploration=EpsilonGreedy(0.1))
-    hopeful = dataclasses.replace(constant, initial_value=5.0, exploration=EpsilonGreedy(0.0))
-    realistic, optimistic = (apart(played(member, 300)[1]) for member in (constant, hopeful))
-    assert optimistic[0] - realistic[0] > 4 * np.hypot(optimistic[1], realistic[1])
+def test_upper_confidence_bounds_beat_epsilon_greedy(epsilon_greedy):
+    # Figure 2.4: after a thousand pulls they are paid more.
+    plain, bounds = apart(epsilon_greedy[0.1][0]), apart(played(Bandit(exploration=UCB(2.0)), 2000)[0])
+    assert bounds[0] - plain[0] > 3 * np.hypot(bounds[1], plain[1])
+
+
+def test_an_optimistic_start_beats_a_realistic_one_that_explores():
+    # Figure 2.3: with a constant learning rate, greedy from +5 finds the best arm more often.
+    realistic = Bandit(learning_rate=0.1, exploration=EpsilonGreedy(0.1))
+    optimistic = dataclasses.replace(realistic, initial_value=5.0, exploration=EpsilonGreedy(0.0))
+    shares = played([realistic] * 500 + [optimistic] * 500)[1].reshape(2, 500)
+    (plain, error), (hopeful, other) = map(apart, shares)
+    assert hopeful - plain > 3 * np.hypot(error, other)
 
 
 def test_a_constant_learning_rate_follows_arms_that_walk():
     # Exercise 2.5: all arms begin alike and walk; sample averages trust the past too much.
     walking = Arms(problem=None, spread=0.0, walk=0.1)
     averaging, constant = (
-        apart(played(Bandit(learning_rate=rate, exploration=EpsilonGreedy(0.1)), 300, walking)[1])
+        apart(played(Bandit(learning_rate=rate, exploration=EpsilonGreedy(0.1)), 1000, walking)[1])
         for rate in (Visits(), 0.1)
     )
-    assert constant[0] - averaging[0] > 4 * np.hypot(constant[1], averaging[1])
+    assert constant[0] - averaging[0] > 3 * np.hypot(constant[1], averaging[1])
 
 
 def test_the_gradient_bandit_needs_its_baseline_where_rewards_are_far_from_zero():
@@ -146,7 +155,7 @@ def test_the_gradient_bandit_needs_its_baseline_where_rewards_are_far_from_zero(
         probabilities = np.asarray(jax.nn.softmax(carry.state.policy[:, 0], axis=-1))
         shares.append(apart(probabilities[np.arange(300), best]))
     (with_it, error), (without, other) = shares
-    assert with_it - without > 4 * np.hypot(error, other) and with_it > 0.6
+    assert with_it - without > 3 * np.hypot(error, other) and with_it > 0.6
 
 
 def test_the_testbed_pays_its_arms_and_keeps_them_over_episodes():
@@ -156,11 +165,12 @@ def test_the_testbed_pays_its_arms_and_keeps_them_over_episodes():
     np.testing.assert_array_equal(values, bed.reset(jax.random.key(1), arms)[1])
     assert np.abs(values - bed.reset(jax.random.key(0), Arms(problem=8))[1]).max() > 0.01
     keys = jax.random.split(jax.random.key(2), 40_000)
-    outcome = jax.vmap(lambda key: bed.step(key, values, jnp.int32(1), arms))(keys)
+    outcome = jax.jit(jax.vmap(lambda key: bed.step(key, values, jnp.int32(1), arms)))(keys)
     assert int(here) == 0 and outcome[3].all() and not outcome[4].any()
     np.testing.assert_array_equal(outcome[1], np.broadcast_to(values, (len(keys), 3)))
     np.testing.assert_allclose([outcome[2].mean(), outcome[2].std()], [values[1], 1.0], atol=4 / np.sqrt(len(keys)))
-    walked = jax.vmap(lambda key: bed.step(key, values, jnp.int32(1), arms._replace(walk=0.5))[1])(keys) - values[None]
+    step = jax.jit(jax.vmap(lambda key: bed.step(key, values, jnp.int32(1), arms._replace(walk=0.5))[1]))
+    walked = step(keys) - values[None]
     np.testing.assert_allclose(np.cov(walked.T), 0.25 * np.eye(3), atol=0.01)
 
 
