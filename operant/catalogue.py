@@ -6,6 +6,14 @@ from typing import Any
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.random import Random
 from operant.algorithms.policy.reinforce import REINFORCE
+from operant.algorithms.tabular.bandit import Bandit
+from operant.algorithms.tabular.dyna_q import DynaQ
+from operant.algorithms.tabular.gradient_bandit import GradientBandit
+from operant.algorithms.tabular.mc_prediction import MCPrediction
+from operant.algorithms.tabular.monte_carlo import MonteCarlo
+from operant.algorithms.tabular.off_policy_mc import OffPolicyMC
+from operant.algorithms.tabular.off_policy_mc_prediction import OffPolicyMCPrediction
+from operant.algorithms.tabular.prioritised_sweeping import PrioritisedSweeping
 from operant.algorithms.tabular.q_learning import QLearning
 from operant.algorithms.value.dqn import DQN
 from operant.errors import unknown
@@ -28,10 +36,26 @@ class Entry:
 
 
 ENTRIES = (
+    Entry("bandit", Bandit, 1, 1_000, "value", "on-policy", "MC", "discrete",
+          "sample averages of rewards; with UCB or an optimistic start too (Sutton & Barto 2018, 2.4)"),
     Entry("dqn", DQN, 1, 500_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with a network, replay and a target network (Mnih et al. 2015)"),
+    Entry("dyna-q", DynaQ, 1, 20_000, "value", "off-policy", "TD", "discrete",
+          "Q-learning that also plans from a learned model; with a bonus Dyna-Q+ (Sutton 1990)", model=True),
+    Entry("gradient-bandit", GradientBandit, 1, 1_000, "policy", "on-policy", "MC", "discrete",
+          "preferences along the gradient of the reward (Sutton & Barto 2018, 2.8)"),
+    Entry("mc-prediction", MCPrediction, 8, 100_000, "value", "on-policy", "MC", "discrete",
+          "a policy judged by the average of its returns (Sutton & Barto 2018, 5.1)"),
+    Entry("monte-carlo", MonteCarlo, 8, 200_000, "value", "on-policy", "MC", "discrete",
+          "control by averages of returns, epsilon-soft or with exploring starts (Sutton & Barto 2018, 5.3)"),
+    Entry("off-policy-mc", OffPolicyMC, 8, 200_000, "value", "off-policy", "MC", "discrete",
+          "control from another policy's episodes by importance sampling (Sutton & Barto 2018, 5.7)"),
+    Entry("off-policy-mc-prediction", OffPolicyMCPrediction, 8, 100_000, "value", "off-policy", "MC", "discrete",
+          "a policy judged by another's episodes (Sutton & Barto 2018, 5.5)"),
     Entry("ppo", PPO, 8, 200_000, "value and policy", "on-policy", "TD", "discrete, continuous",
           "clipped policy gradient with a critic; a sturdy first choice (Schulman et al. 2017)"),
+    Entry("prioritised-sweeping", PrioritisedSweeping, 1, 20_000, "value", "off-policy", "TD", "discrete",
+          "planning from a learned model where values change most (Moore & Atkeson 1993)", model=True),
     Entry("q-learning", QLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "off-policy TD control in a table (Watkins 1989)"),
     Entry("random", Random, 8, 10_000, "nothing", "none", "none", "discrete, continuous",

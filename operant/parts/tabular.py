@@ -8,7 +8,7 @@ diverge.)
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -131,10 +131,23 @@ class Row(NamedTuple):
 
 
 Errors: TypeAlias = tuple[Array, Array | float]  # the sum of absolute errors learned from, and their number
-Update: TypeAlias = Callable[[State, Row, Array, Context], tuple[State, Errors]]
 
 
-def in_turn(update: Update, state: State, window: Window, key: Array, context: Context) -> tuple[State, Errors]:
+class Carrying(Protocol):
+    """A learner's state with a part for each stream: `State`, or one of a learner that keeps more."""
+
+    @property
+    def carried(self) -> Any: ...
+
+    def _replace(self, **fields: Any) -> Any: ...
+
+
+S = TypeVar("S", bound=Carrying)
+
+
+def in_turn(
+    update: Callable[[S, Row, Array, Context], tuple[S, Errors]], state: S, window: Window, key: Array, context: Context
+) -> tuple[S, Errors]:
     """`state` after `update(state, row, key, context)` has learned from each transition of `window`, one by one.
 
     `update` sees only its own stream's part of `carried`, without the leading axis.
@@ -146,7 +159,7 @@ def in_turn(update: Update, state: State, window: Window, key: Array, context: C
     length, envs = window.steps.reward.shape
     alone = context.spec.num_envs == 1
 
-    def learn(state: State, inputs: tuple) -> tuple[State, Errors]:
+    def learn(state: S, inputs: tuple) -> tuple[S, Errors]:
         row, slot, key = inputs
         mine = jax.tree.map(lambda leaf: leaf[0 if alone else slot], state.carried)
         new, errors = update(state._replace(carried=mine), row, key, context)

@@ -120,7 +120,7 @@ def test_dyna_q_without_planning_is_q_learning():
     tables = []
     for algorithm in (DynaQ(planning_steps=0, **common), QLearning(**common)):
         driver = CompiledDriver(algorithm, maze(), 1)
-        tables.append(driver.advance(driver.start(0), 0, 30, 30).state.policy.action_values)
+        tables.append(driver.advance(driver.start(1), 0, 60, 60).state.policy.action_values)
     assert np.abs(tables[0]).max() > 0
     np.testing.assert_array_equal(*tables)
 
@@ -164,8 +164,6 @@ def test_planning_finds_the_way_within_few_episodes():
         n: lengths(ends(DynaQ(planning_steps=n), maze(), steps[n], seeds), {0: 40, 5: 12, 50: 8}[n]) for n in steps
     }
     mean = {n: curve.mean(axis=0) for n, curve in curves.items()}
-    for n, curve in mean.items():
-        print(n, curve.round(1))
     near = 20.0
     assert mean[50][3:].max() < near and mean[50][1] > near
     assert mean[5][6:].max() < near + 2 and mean[5][2] > near
@@ -175,9 +173,8 @@ def test_planning_finds_the_way_within_few_episodes():
 
 def test_prioritised_sweeping_needs_fewer_updates():
     # As many planning steps find the way sooner when they are taken where values change.
-    swept = lengths(ends(PrioritisedSweeping(), maze(), 3000, 20), 6).mean(axis=0)
-    drawn = lengths(ends(DynaQ(0.5, planning_steps=5), maze(), 3000, 20), 6).mean(axis=0)
-    print(swept, drawn)
+    swept = lengths(ends(PrioritisedSweeping(), maze(), 6000, 20), 6).mean(axis=0)
+    drawn = lengths(ends(DynaQ(0.5, planning_steps=5), maze(), 6000, 20), 6).mean(axis=0)
     assert swept[1:].sum() < 0.7 * drawn[1:].sum() and swept[2:].max() < 20
 
 
@@ -203,7 +200,6 @@ def test_the_bonus_finds_what_changed(layouts, change_at, steps, bonus):
         ends(DynaQ(0.5, planning_steps=20, bonus=kappa), world, steps, 20)[:, change_at:].sum(axis=1)
         for kappa in (None, bonus)
     )
-    print(plain.mean(), curious.mean())
     assert curious.mean() - plain.mean() > 3 * np.hypot(curious.std(), plain.std()) / np.sqrt(20)
 
 
@@ -221,13 +217,14 @@ def test_a_changing_maze_keeps_its_clock_over_episodes_and_moves_its_walls():
     )
     assert (int(observation), float(reward), bool(terminated), bool(truncated)) == (48, 1.0, True, False)
     assert int(info["final_observation"]) == 8 and int(after.time) == 10
-    with pytest.raises(OperantError, match="unknown layout 'blockign'.*blocking"):
+    with pytest.raises(OperantError, match="unknown layout 'blockign'"):
         ChangingMaze("blockign")
 
 
 def test_what_cannot_be_served_is_refused():
     for algorithm, match in (
-        (DynaQ(planning_steps=-1), "planning_steps"), (DynaQ(bonus=-1.0), "bonus"), (DynaQ(exploration=UCB()), "counts"),
+        (DynaQ(planning_steps=-1), "planning_steps"), (DynaQ(bonus=-1.0), "bonus"),
+        (DynaQ(exploration=UCB()), "counts"),
         (PrioritisedSweeping(planning_steps=0), "planning_steps"), (PrioritisedSweeping(threshold=-1.0), "threshold"),
     ):  # fmt: skip
         with pytest.raises(OperantError, match=match):

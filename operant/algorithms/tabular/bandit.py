@@ -42,7 +42,8 @@ class Bandit:
     initial_value: float = 0.0
 
     def check(self, spec: Spec) -> None:
-        num_states(spec.observation_space), num_actions(spec.action_space)
+        num_states(spec.observation_space)
+        num_actions(spec.action_space)
         check_range(self, 0, 1, "learning_rate")
 
     def window(self) -> Online:

@@ -36,7 +36,8 @@ class GradientBandit:
     baseline: bool = True
 
     def check(self, spec: Spec) -> None:
-        num_states(spec.observation_space), num_actions(spec.action_space)
+        num_states(spec.observation_space)
+        num_actions(spec.action_space)
         check_range(self, 0, math.inf, "learning_rate")
 
     def window(self) -> Online:

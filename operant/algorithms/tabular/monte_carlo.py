@@ -72,7 +72,8 @@ class MonteCarlo(Control):
         if not self.exploring_starts:
             return memory, action, extras
         # 1. The memory is true in an episode's first step; nothing else is drawn from the key there.
-        uniform = Random().select(key, policy.at(state_index(context.spec.observation_space, observation)), 0.0)
+        values = policy.at(state_index(context.spec.observation_space, observation))
+        uniform = Random().select(key, values, context.clock.progress)
         action = jnp.where(memory, uniform, action) if explore else action
         return jnp.zeros_like(memory), action, extras
 

@@ -48,7 +48,8 @@ class OffPolicyMC:
     initial_value: float = 0.0
 
     def check(self, spec: Spec) -> None:
-        num_states(spec.observation_space), num_actions(spec.action_space)
+        num_states(spec.observation_space)
+        num_actions(spec.action_space)
         check_range(self, 0, 1, "discount")
         check_choice("weighting", self.weighting, "weighted", "ordinary")
         if not is_soft(self.exploration):
