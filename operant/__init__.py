@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from operant.algorithms.policy.ppo import PPO
     from operant.algorithms.policy.random import Random
     from operant.algorithms.policy.reinforce import REINFORCE
+    from operant.algorithms.tabular.double_q_learning import DoubleQLearning
+    from operant.algorithms.tabular.expected_sarsa import ExpectedSARSA
+    from operant.algorithms.tabular.n_step_sarsa import NStepSARSA
+    from operant.algorithms.tabular.n_step_td import NStepTD
+    from operant.algorithms.tabular.q_learning import QLearning
+    from operant.algorithms.tabular.sarsa import SARSA
+    from operant.algorithms.tabular.sarsa_lambda import SARSALambda
+    from operant.algorithms.tabular.td import TD
+    from operant.algorithms.tabular.td_lambda import TDLambda
+    from operant.algorithms.tabular.tree_backup import TreeBackup
+    from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
     from operant.algorithms.value.dqn import DQN
     from operant.api import Agent, Agents, load, resume, train
     from operant.environments import make
@@ -31,6 +42,17 @@ _HOMES = {
     "REINFORCE": "operant.algorithms.policy.reinforce",
     "Random": "operant.algorithms.policy.random",
     "DQN": "operant.algorithms.value.dqn",
+    "DoubleQLearning": "operant.algorithms.tabular.double_q_learning",
+    "ExpectedSARSA": "operant.algorithms.tabular.expected_sarsa",
+    "NStepSARSA": "operant.algorithms.tabular.n_step_sarsa",
+    "NStepTD": "operant.algorithms.tabular.n_step_td",
+    "QLearning": "operant.algorithms.tabular.q_learning",
+    "SARSA": "operant.algorithms.tabular.sarsa",
+    "SARSALambda": "operant.algorithms.tabular.sarsa_lambda",
+    "TD": "operant.algorithms.tabular.td",
+    "TDLambda": "operant.algorithms.tabular.td_lambda",
+    "TreeBackup": "operant.algorithms.tabular.tree_backup",
+    "WatkinsQLambda": "operant.algorithms.tabular.watkins_q_lambda",
 }
 _ROOMS = ("environments", "equations", "finite")
 
@@ -38,10 +60,21 @@ __all__ = [
     "DQN",
     "PPO",
     "REINFORCE",
+    "SARSA",
+    "TD",
     "Agent",
     "Agents",
+    "DoubleQLearning",
+    "ExpectedSARSA",
     "Learner",
+    "NStepSARSA",
+    "NStepTD",
+    "QLearning",
     "Random",
+    "SARSALambda",
+    "TDLambda",
+    "TreeBackup",
+    "WatkinsQLambda",
     "environments",
     "equations",
     "finite",

@@ -7,14 +7,24 @@ from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.random import Random
 from operant.algorithms.policy.reinforce import REINFORCE
 from operant.algorithms.tabular.bandit import Bandit
+from operant.algorithms.tabular.double_q_learning import DoubleQLearning
 from operant.algorithms.tabular.dyna_q import DynaQ
+from operant.algorithms.tabular.expected_sarsa import ExpectedSARSA
 from operant.algorithms.tabular.gradient_bandit import GradientBandit
 from operant.algorithms.tabular.mc_prediction import MCPrediction
 from operant.algorithms.tabular.monte_carlo import MonteCarlo
+from operant.algorithms.tabular.n_step_sarsa import NStepSARSA
+from operant.algorithms.tabular.n_step_td import NStepTD
 from operant.algorithms.tabular.off_policy_mc import OffPolicyMC
 from operant.algorithms.tabular.off_policy_mc_prediction import OffPolicyMCPrediction
 from operant.algorithms.tabular.prioritised_sweeping import PrioritisedSweeping
 from operant.algorithms.tabular.q_learning import QLearning
+from operant.algorithms.tabular.sarsa import SARSA
+from operant.algorithms.tabular.sarsa_lambda import SARSALambda
+from operant.algorithms.tabular.td import TD
+from operant.algorithms.tabular.td_lambda import TDLambda
+from operant.algorithms.tabular.tree_backup import TreeBackup
+from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
 from operant.algorithms.value.dqn import DQN
 from operant.errors import unknown
 
@@ -38,16 +48,24 @@ class Entry:
 ENTRIES = (
     Entry("bandit", Bandit, 1, 1_000, "value", "on-policy", "MC", "discrete",
           "sample averages of rewards; with UCB or an optimistic start too (Sutton & Barto 2018, 2.4)"),
+    Entry("double-q-learning", DoubleQLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
+          "Q-learning with two tables, without the bias of the maximum (van Hasselt 2010)"),
     Entry("dqn", DQN, 1, 500_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with a network, replay and a target network (Mnih et al. 2015)"),
     Entry("dyna-q", DynaQ, 1, 20_000, "value", "off-policy", "TD", "discrete",
           "Q-learning that also plans from a learned model; with a bonus Dyna-Q+ (Sutton 1990)", model=True),
+    Entry("expected-sarsa", ExpectedSARSA, 1, 50_000, "value", "on-policy", "TD", "discrete",
+          "SARSA with the expectation over the next action (van Seijen et al. 2009)"),
     Entry("gradient-bandit", GradientBandit, 1, 1_000, "policy", "on-policy", "MC", "discrete",
           "preferences along the gradient of the reward (Sutton & Barto 2018, 2.8)"),
     Entry("mc-prediction", MCPrediction, 8, 100_000, "value", "on-policy", "MC", "discrete",
           "a policy judged by the average of its returns (Sutton & Barto 2018, 5.1)"),
     Entry("monte-carlo", MonteCarlo, 8, 200_000, "value", "on-policy", "MC", "discrete",
           "control by averages of returns, epsilon-soft or with exploring starts (Sutton & Barto 2018, 5.3)"),
+    Entry("n-step-sarsa", NStepSARSA, 1, 50_000, "value", "on-policy", "TD", "discrete",
+          "SARSA with returns of n steps (Sutton & Barto 2018, 7.2)"),
+    Entry("n-step-td", NStepTD, 1, 50_000, "value", "on-policy", "TD", "discrete",
+          "values of a given policy from returns of n steps (Sutton & Barto 2018, 7.1)"),
     Entry("off-policy-mc", OffPolicyMC, 8, 200_000, "value", "off-policy", "MC", "discrete",
           "control from another policy's episodes by importance sampling (Sutton & Barto 2018, 5.7)"),
     Entry("off-policy-mc-prediction", OffPolicyMCPrediction, 8, 100_000, "value", "off-policy", "MC", "discrete",
@@ -62,6 +80,18 @@ ENTRIES = (
           "every action equally likely: the mark that learning has to beat"),
     Entry("reinforce", REINFORCE, 8, 500_000, "policy", "on-policy", "MC", "discrete, continuous",
           "the plain score-function gradient from whole episodes (Williams 1992)"),
+    Entry("sarsa", SARSA, 1, 50_000, "value", "on-policy", "TD", "discrete",
+          "on-policy TD control in a table (Rummery & Niranjan 1994)"),
+    Entry("sarsa-lambda", SARSALambda, 1, 50_000, "value", "on-policy", "TD", "discrete",
+          "SARSA with eligibility traces (van Seijen et al. 2016)"),
+    Entry("td", TD, 1, 50_000, "value", "on-policy", "TD", "discrete",
+          "values of a given policy by one-step temporal differences (Sutton 1988)"),
+    Entry("td-lambda", TDLambda, 1, 50_000, "value", "on-policy", "TD", "discrete",
+          "values of a given policy with eligibility traces (Sutton 1988; van Seijen et al. 2016)"),
+    Entry("tree-backup", TreeBackup, 1, 50_000, "value", "off-policy", "TD", "discrete",
+          "n-step returns without importance sampling (Precup et al. 2000)"),
+    Entry("watkins-q-lambda", WatkinsQLambda, 1, 50_000, "value", "off-policy", "TD", "discrete",
+          "Q-learning with eligibility traces, cut by exploring (Watkins 1989)"),
 )  # fmt: skip
 BY_NAME = {entry.name: entry for entry in ENTRIES}
 

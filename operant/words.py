@@ -44,6 +44,9 @@ MEANINGS = {
     "capacity": "transitions that the replay holds",
     "hidden": "widths of the fully connected layers",
     "activation": "tanh, relu, elu, gelu or silu",
+    "initial_value": "what every entry of the table starts with; a high one makes greedy learners explore",
+    "traces": "accumulating, replacing or dutch",
+    "power": "how fast the learning rate falls with visits",
     "initialisation": "orthogonal or uniform",
 }
 

@@ -8,13 +8,14 @@ diverge.)
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from operant.contracts import Context, Spec, Window
+from operant.errors import OperantError
 from operant.parts.component import check_range
 from operant.parts.exploration import Exploration, refuse_counts
 from operant.parts.rates import Rate, Visits, start_counts
@@ -115,6 +116,10 @@ def _check(algorithm: Any, spec: Spec) -> None:
     for name, low, high in (("learning_rate", 0, 1), ("discount", 0, 1), ("trace_decay", 0, 1), ("n", 1, math.inf)):
         if hasattr(algorithm, name):
             check_range(algorithm, low, high, name)
+    if (kind := getattr(algorithm, "traces", None)) is not None:
+        kinds = get_args(get_type_hints(type(algorithm))["traces"])
+        if kind not in kinds:
+            raise OperantError(f"{type(algorithm).__name__}'s traces must be one of {', '.join(kinds)}, not {kind!r}")
     if isinstance(algorithm.learning_rate, Visits):
         check_range(algorithm.learning_rate, 0, 1, "power")
 
