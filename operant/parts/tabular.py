@@ -8,7 +8,7 @@ diverge.)
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
