@@ -6,6 +6,7 @@ A model, as the solvers see one, has `num_states`, `num_actions`, `terminal`, `b
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,8 +17,6 @@ from operant.finite.validation import SUM_TOLERANCE, MDPError, row_sums
 
 if TYPE_CHECKING:
     from scipy import sparse
-
-    from operant.finite.mdp import MDP
 
 
 class Model(Protocol):
@@ -63,8 +62,25 @@ class Model(Protocol):
         ...
 
 
+class Measured(ABC):
+    """`mass` and `width` of a model that finds both in one pass over its outcomes."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> tuple[Any, ...]:
+        """Least and greatest probability of going on, and the most outcomes of a row, to begin with."""
+
+    @property
+    def mass(self) -> tuple[float, float]:
+        return self.sizes[0], self.sizes[1]
+
+    @property
+    def width(self) -> int:
+        return self.sizes[2]
+
+
 @dataclass(frozen=True, eq=False)
-class Collapsed:
+class Collapsed(Measured):
     """Sparse matrix of continuing transitions, one row for each state and action, and expected rewards."""
 
     num_states: int
@@ -84,16 +100,8 @@ class Collapsed:
         """bool `[S * A]`, false in terminal states."""
         return np.isfinite(self.rewards) & np.repeat(~self.terminal, self.num_actions)
 
-    @property
-    def mass(self) -> tuple[float, float]:
-        return self._sizes[:2]
-
-    @property
-    def width(self) -> int:
-        return self._sizes[2]
-
     @cached_property
-    def _sizes(self) -> tuple[float, float, int]:
+    def sizes(self) -> tuple[float, float, int]:
         widest = int(np.diff(self.transitions.indptr).max(initial=1))
         sums = row_sums(self.transitions.data, self.transitions.indptr)[self.legal]
         return (float(sums.min()), float(sums.max()), widest) if sums.size else (0.0, 0.0, widest)
@@ -154,8 +162,8 @@ class Collapsed:
         return weights
 
 
-def collapse(mdp: MDP) -> Collapsed:
-    """Expected rewards and continuing transitions of an MDP."""
+def collapse(mdp: Any) -> Collapsed:
+    """Expected rewards and continuing transitions of an `MDP`."""
     from scipy import sparse
 
     rows, states = mdp.num_states * mdp.num_actions, mdp.num_states

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from operant.finite.assembly import terminal_mask
+from operant.finite.collapse import Measured
 from operant.finite.structured import BLOCK, Unstored
 from operant.finite.validation import check_discount
 
 
 @dataclass(frozen=True, eq=False)
-class FunctionMDP(Unstored):
+class FunctionMDP(Unstored, Measured):
     """Dynamics computed on the fly: nothing is stored, every sweep calls `outcomes` again.
 
     `outcomes(states [n], actions [n])` returns probabilities, next states, rewards and terminated flags, each
@@ -35,7 +36,7 @@ class FunctionMDP(Unstored):
             check_discount(self.discount)
 
     @cached_property
-    def _sizes(self) -> tuple[float, float, int, float]:
+    def sizes(self) -> tuple[float, float, int, float]:
         """One pass over all dynamics, which also checks them."""
         low, high, width, bound = np.inf, 0.0, 1, 0.0
         for first in range(0, self.num_states, BLOCK):
@@ -49,16 +50,8 @@ class FunctionMDP(Unstored):
         return min(low, high), high, width, bound
 
     @property
-    def mass(self) -> tuple[float, float]:
-        return self._sizes[:2]
-
-    @property
-    def width(self) -> int:
-        return self._sizes[2]
-
-    @property
     def reward_bound(self) -> float:
-        return self._sizes[3]
+        return self.sizes[3]
 
     def part(self, first: int, last: int, values: np.ndarray, discount: float) -> np.ndarray:
         states = first + np.flatnonzero(~self.terminal[first:last])

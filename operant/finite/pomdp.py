@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from operant.finite import envelope
+from operant.finite.bounds import UNIT
 from operant.finite.iteration import value_iteration
 from operant.finite.mdp import MDP
 from operant.finite.validation import SUM_TOLERANCE, MDPError, check_discount
@@ -55,7 +57,7 @@ class POMDP:
 
 @dataclass(frozen=True, eq=False)
 class BeliefSolution:
-    """Lower and upper bounds on v*(b) by vectors, one action each: v(b) = max over rows of `vectors @ b`."""
+    """v*(b) within `error` by vectors with one action each: v(b) = max over rows of `vectors @ b`."""
 
     vectors: np.ndarray  # [N, S]
     actions: np.ndarray  # [N]
@@ -84,86 +86,59 @@ def solve_pomdp(
 ) -> BeliefSolution:
     """Exact value iteration over α-vectors by incremental pruning (Cassandra, Littman & Zhang 1997).
 
-    With `horizon` the exact value of that many steps. Without, it stops where the largest change over all beliefs,
-    found by linear programs, certifies `tolerance`; that needs a discount below one. Raises `MDPError` at
-    `max_vectors`.
+    With `horizon` the exact value of that many steps. Without, iterates until it certifies `tolerance`, which needs a
+    discount below one: if one step V' of V loses at most e to pruning and rounding, and low <= V' - V <= high at
+    every belief, then (γ low - e) / (1 - γ) <= v* - V' <= (γ high + e) / (1 - γ). Where episodes can end, low <= 0
+    <= high is asked too. Raises `MDPError` at `max_vectors`, and where rounding alone exceeds `tolerance`.
     """
     discount = check_discount(discount, pomdp.mdp.discount)
     if horizon is None and discount == 1.0:
         raise MDPError("discount 1 needs a horizon")
+    endless = pomdp.mdp.collapsed.mass[0] >= 1.0 - SUM_TOLERANCE and not pomdp.mdp.terminal.any()
     joint = pomdp.joint
+    # A step prunes twice for each observation and once at its end.
+    slack = 1e-12 if horizon is not None else tolerance * (1.0 - discount) / (8.0 * (2 * joint.shape[1] + 1))
     rewards = pomdp.mdp.collapsed.backup(np.zeros(pomdp.mdp.num_states), 0.0)
-    vectors, count = np.zeros((1, pomdp.mdp.num_states)), 0
+    vectors, count, total = np.zeros((1, pomdp.mdp.num_states)), 0, 0.0
     while True:
-        found, labels = [], []
-        for action in range(pomdp.mdp.num_actions):
-            total = np.zeros((1, pomdp.mdp.num_states))
-            for kernel in joint[action]:
-                projected = prune(discount * vectors @ kernel.T)
-                total = prune((total[:, None] + projected[None]).reshape(-1, total.shape[1]))
-                if len(total) > max_vectors:
-                    raise MDPError(f"more than {max_vectors} vectors after {count} steps: too large to solve exactly")
-            found.append(total + rewards[:, action])
-            labels.append(np.full(len(total), action))
-        stacked, labelled = np.concatenate(found), np.concatenate(labels)
-        kept = _useful(stacked)
-        new, labels_kept = stacked[kept], labelled[kept]
-        count += 1
+        new, actions, lost = _step(vectors, joint, rewards, discount, slack, max_vectors)
+        count, total = count + 1, discount * total + lost
         if horizon is not None:
-            change, done = 0.0, count == horizon
-        else:
-            change = max(_rise(new, vectors), _rise(vectors, new)) * discount / (1.0 - discount)
-            done = change <= tolerance
+            if count == horizon:
+                return BeliefSolution(new, actions, total, count)
+        elif envelope.roughly(new, vectors) * discount <= tolerance or (endless and count % 8 == 0):
+            high, low = envelope.excess(new, vectors), -envelope.excess(vectors, new)
+            if not endless:
+                high, low = max(high, 0.0), min(low, 0.0)
+            upper, lower = ((discount * high + lost) / (1.0 - discount), (discount * low - lost) / (1.0 - discount))
+            if 0.5 * (upper - lower) <= tolerance:
+                shift = 0.5 * (upper + lower) if endless else 0.0
+                return BeliefSolution(new + shift, actions, max(upper - shift, shift - lower), count)
+            if 2.0 * lost / (1.0 - discount) > tolerance:
+                raise MDPError(f"pruning and rounding lose {lost:.2g} in a step: tolerance {tolerance} is out of reach")
         vectors = new
-        if done:
-            # Pruning drops vectors that help by less than its tolerance, once in each of the steps.
-            lost = PRUNING * pomdp.observations.shape[2] * (2.0 / (1.0 - discount) if horizon is None else 2.0 * count)
-            return BeliefSolution(vectors, labels_kept, change + lost, count)
 
 
-PRUNING = 1e-11
-
-
-def prune(vectors: np.ndarray) -> np.ndarray:
-    """The vectors that are best for some belief (Lark's filter)."""
-    return vectors[_useful(vectors)]
-
-
-def _useful(vectors: np.ndarray) -> np.ndarray:
-    _, first = np.unique(vectors, axis=0, return_index=True)
-    # What another vector beats in every state needs no linear program.
-    beaten = (vectors[first][:, None] <= vectors[first][None]).all(axis=2).sum(axis=1) > 1
-    candidates = first[~beaten]
-    kept = np.unique(candidates[vectors[candidates].argmax(axis=0)]).tolist()
-    waiting = [i for i in candidates.tolist() if i not in kept]
-    while waiting:
-        gain, belief = _best_belief(vectors[waiting[0]], vectors[kept])
-        if gain <= PRUNING:
-            waiting.pop(0)
-        else:
-            kept.append(waiting.pop(int((vectors[waiting] @ belief).argmax())))
-    return np.array(sorted(kept))
-
-
-def _rise(upper: np.ndarray, lower: np.ndarray) -> float:
-    """max over beliefs of max(upper·b) - max(lower·b)."""
-    return max(_best_belief(vector, lower)[0] for vector in upper)
-
-
-def _best_belief(vector: np.ndarray, others: np.ndarray) -> tuple[float, np.ndarray]:
-    """The most by which `vector` exceeds all `others` at a belief, and that belief."""
-    from scipy.optimize import linprog
-
-    size = len(vector)
-    result = linprog(
-        np.append(np.zeros(size), -1.0),
-        A_ub=np.column_stack([others - vector, np.ones(len(others))]),
-        b_ub=np.zeros(len(others)),
-        A_eq=np.append(np.ones(size), 0.0)[None],
-        b_eq=[1.0],
-        bounds=[(0, 1)] * size + [(None, None)],
-        method="highs",
-    )
-    if not result.success:
-        raise MDPError(f"HiGHS found no belief: {result.message}")
-    return float(result.x[-1]), result.x[:-1]
+def _step(
+    vectors: np.ndarray, joint: np.ndarray, rewards: np.ndarray, discount: float, slack: float, max_vectors: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """One exact backup: vectors, their actions, and a bound on what pruning and rounding lost."""
+    found, labels, lost = [], [], 0.0
+    for action, kernels in enumerate(joint):
+        sums, gone = np.zeros((1, rewards.shape[0])), 0.0
+        for kernel in kernels:
+            projected = discount * vectors @ kernel.T
+            kept, dropped = envelope.prune(projected, slack)
+            crossed = (sums[:, None] + projected[kept][None]).reshape(-1, rewards.shape[0])
+            left, less = envelope.prune(crossed, slack)
+            sums, gone = crossed[left], gone + max(dropped, 0.0) + max(less, 0.0)
+            if len(sums) > max_vectors:
+                raise MDPError(f"more than {max_vectors} vectors: too large to solve exactly")
+        found.append(sums + rewards[:, action])
+        labels.append(np.full(len(sums), action))
+        lost = max(lost, gone)
+    stacked, labelled = np.concatenate(found), np.concatenate(labels)
+    kept, dropped = envelope.prune(stacked, slack)
+    operations = (joint.shape[1] + 2) * (joint.shape[2] + 2)
+    rounded = UNIT * operations * float(np.abs(rewards).max() + np.abs(stacked).max() + np.abs(vectors).max())
+    return stacked[kept], labelled[kept], lost + max(dropped, 0.0) + rounded

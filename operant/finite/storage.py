@@ -2,12 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from operant.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from operant.finite.mdp import MDP
 
 FORMAT = "operant-mdp-1"
 ARRAYS = ("offsets", "probabilities", "next_states", "rewards", "terminated", "terminal")
@@ -15,8 +12,8 @@ OPTIONAL = ("start", "cells")
 PLAIN = ("num_states", "num_actions", "discount", "horizon", "state_labels", "action_labels")
 
 
-def save(mdp: "MDP", path: str | Path) -> None:
-    """Write `mdp` to `path`."""
+def save(mdp: Any, path: str | Path) -> None:
+    """Write an `MDP` to `path`."""
     from safetensors.numpy import save_file
 
     tensors = {name: getattr(mdp, name) for name in ARRAYS}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from operant import finite
+from operant.finite import envelope
 from operant.finite.pomdp import qmdp, solve_pomdp
 
 
@@ -67,6 +68,53 @@ def test_seeing_everything_is_the_mdp():
     solution, exact = solve_pomdp(pomdp, 0.5, 1e-6), finite.value_iteration(mdp, 0.5).values
     for state in range(3):
         assert solution.value(np.eye(3)[state]) == pytest.approx(exact[state], abs=solution.error + 1e-9)
+
+
+def test_the_endless_tiger():
+    """Kaelbling et al. 1998, figure 16: nine vectors at γ = .75; at .95 the literature gives 19.37 from ignorance."""
+    pomdp, middle = tiger(), np.array([0.5, 0.5])
+    coarse, fine = solve_pomdp(pomdp, 0.75, 1e-3), solve_pomdp(pomdp, 0.75, 1e-5)
+    assert len(fine.vectors) == 9  # tighter tolerances may keep near-duplicates of them
+    assert coarse.error <= 1e-3 and fine.error <= 1e-5
+    assert fine.value(middle) == pytest.approx(1.933439, abs=1.1e-5)
+    steps = solve_pomdp(pomdp, 0.75, horizon=20)
+    for chance in np.linspace(0, 1, 101):
+        belief = np.array([chance, 1 - chance])
+        assert abs(coarse.value(belief) - fine.value(belief)) <= coarse.error + fine.error
+        # What follows 20 steps is worth between -100 and 10 a step.
+        assert -100.1 <= (fine.value(belief) - steps.value(belief)) * (1 - 0.75) / 0.75**20 <= 10.1
+        assert fine.value(belief) <= (belief @ qmdp(pomdp, 0.75)).max()
+    solution = solve_pomdp(pomdp, 0.95, 1e-4)
+    assert solution.error <= 1e-4 and solution.value(middle) == pytest.approx(19.37137, abs=2e-4)
+
+
+def test_three_states_for_ever_by_linear_programs():
+    rng = np.random.default_rng(3)
+    mdp = finite.MDP.from_arrays(rng.dirichlet(np.ones(3), (3, 2)), rng.normal(size=(3, 2)))
+    pomdp = finite.POMDP(mdp, rng.dirichlet(np.ones(2), (2, 3)))
+    solution, bound = solve_pomdp(pomdp, 0.5, 0.02), np.abs(mdp.rewards).max()
+    assert solution.error <= 0.02
+    for belief in rng.dirichlet(np.ones(3), 5):
+        rest = 0.5**8 * bound / (1 - 0.5)
+        assert abs(solution.value(belief) - search(pomdp, belief, 8, 0.5)) <= rest + solution.error
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_envelopes_lose_no_more_than_they_say(size):
+    rng = np.random.default_rng(size)
+    vectors = np.concatenate([rng.normal(size=(40, size)), np.eye(size) * 2.5])
+    vectors = np.concatenate([vectors, vectors + 1e-4 * rng.random(vectors.shape)])
+    beliefs = rng.dirichlet(np.ones(size), 20_000)
+    best = (beliefs @ vectors.T).max(axis=1)
+    for slack in (1e-12, 1e-3):
+        kept, lost = envelope.prune(vectors, slack)
+        gone = float((best - (beliefs @ vectors[kept].T).max(axis=1)).max())
+        assert gone <= lost + 1e-12 and lost <= 2 * slack + 1e-12
+        useful = np.unique((beliefs @ vectors.T).argmax(axis=1))
+        assert slack == 1e-3 or set(useful) <= set(kept)
+    below = vectors[kept] - 0.25 * rng.random((len(kept), 1))
+    most = float(((beliefs @ vectors.T).max(axis=1) - (beliefs @ below.T).max(axis=1)).max())
+    assert most - 1e-12 <= envelope.excess(vectors, below) <= most + 0.05
 
 
 def test_what_cannot_be_is_refused():
