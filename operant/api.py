@@ -141,6 +141,7 @@ def resume(
     with runtime.on(device) as devices:
         seeds, where = about["seeds"], (about["backend"], kwargs, devices)
         driver = driver_of(algorithm, environment, about["num_envs"], len(seeds), *where)
+        selection = selection_of(driver, environment, about)
         carry, told, name, warnings = checkpoint.load_newest(folder.checkpoints, driver.template())
         iteration = description.whole(told, "iteration", folder)
         horizon = max(1, description.whole(told, "horizon", folder))
@@ -157,10 +158,10 @@ def resume(
         rows = folder.read_metrics()
         history = [[row for row in rows if row.get("seed") == seed] for seed in seeds]
         about["steps"] = max(end, horizon) * driver.steps_per_iteration
-        folder.write_description(about)
-        selection = selection_of(driver, environment, about)
         if selection is not None:
-            selection.restore(folder, name, jax.eval_shape(driver.policies, driver.template()))
+            selection.restore(folder, name, jax.eval_shape(driver.policies, driver.template()), history)
+            about["stop_at"] = selection.stop_at
+        folder.write_description(about)
         plan = carry, iteration, end, horizon
         return run(driver, *plan, about, folder, environment, selection, progress, callback, history)
 

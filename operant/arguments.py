@@ -58,6 +58,13 @@ class Settings:
         return self.evaluate_every or None
 
 
+# What `train` takes besides an algorithm's fields.
+ARGUMENTS = (
+    *("algorithm", "environment", "preset", "out", "progress", "callback"),
+    *(field.name for field in dataclasses.fields(Settings)),
+)
+
+
 def make_algorithm(name: str, fields: dict[str, Any], preset: Preset | None = None) -> Any:
     """The algorithm called `name` with `fields`, and all others as the preset (or the algorithm's own default) says.
 
@@ -91,9 +98,7 @@ def check_words(cls: type, fields: dict[str, Any]) -> None:
     known = [field.name for field in dataclasses.fields(cls)]
     for name in fields:
         if name not in known:
-            arguments = ["algorithm", "environment", "out", "progress", "callback", "preset"]
-            settings = [field.name for field in dataclasses.fields(Settings)]
-            raise unknown_word(f"field of {cls.__name__}", name, [*known, *arguments, *settings])
+            raise unknown_word(f"field of {cls.__name__}", name, [*known, *ARGUMENTS])
 
 
 def _is_whole(value: Any) -> bool:

@@ -39,7 +39,7 @@ def read(path: str) -> tuple[dict[str, str], Flags]:
 
 def left(flags: Flags, typed: Flags) -> Flags:
     """Those of a file's `flags` that are not overridden; whoever types another part does not want the file's fields."""
-    over = [name for name, _ in typed]
+    over = [name for name, _ in typed if name != "config"]
     return [flag for flag in flags if not any(flag[0] == name or flag[0].startswith(name + ".") for name in over)]
 
 
@@ -102,6 +102,8 @@ def _flags(name: str, value: Any, path: str) -> Flags:
 def _schedule(kind: type, fields: dict[Any, Any], path: str, name: str) -> str:
     try:
         return format_scalar(kind(**fields))
+    except OperantError as error:
+        raise OperantError(f"{path}: {name}: {error}") from error
     except (TypeError, ValueError) as error:
         raise OperantError(f"{path}: {name}: no schedule {kind.__name__} is made from {list(fields)}") from error
 

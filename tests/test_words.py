@@ -9,7 +9,7 @@ import pytest
 import operant
 from operant import catalogue, synonyms
 from operant.agent import Agent
-from operant.api import ARGUMENTS
+from operant.arguments import ARGUMENTS
 from operant.cli import COMMANDS, main
 from operant.commands import train as train_command
 from operant.errors import OperantError

@@ -37,8 +37,7 @@ def main(argv: list[str]) -> int:
     arguments.flags = [*from_file, *arguments.flags]
     chosen = {name: values[-1] for name, values in arguments.flags if values}
     environment = arguments.positionals[0] if arguments.positionals else None
-    wanted = chosen.get("preset", "auto")
-    preset = find_preset(entry.name, environment, wanted if wanted in PRESETS else "auto")
+    preset = find_preset(entry.name, environment, _preset_word(chosen.get("preset", "auto"), PRESETS))
     default = make_algorithm(entry.name, {}, preset)
     flags = _flags(preset or entry, flags_of(default, chosen), PRESETS)
     if path is not None:
@@ -93,6 +92,13 @@ def _about(entry: Any) -> str:
 
     tuned = ", ".join(presets.of(entry.name))
     return f"{entry.name}: {entry.summary}" + (f". Presets for {tuned}" if tuned else "")
+
+
+def _preset_word(text: str, presets: tuple[str, ...]) -> str:
+    try:
+        return choice(*presets).read(text)
+    except ValueError:
+        return "auto"  # whoever reads the flags refuses it
 
 
 def _last(arguments: Arguments, name: str) -> str | None:

@@ -45,19 +45,28 @@ class Selection:
         """Evaluate `policies [seeds, ...]` as they are after `steps`; one row of metrics a seed."""
         results = self._evaluate(policies, SEED)
         self._keep(policies, steps, results)
-        means = [result.mean for result in results]
-        self.reached = self.stop_at is not None and all(mean >= self.stop_at for mean in means)
+        self.reached = self._good([result.to_json()["mean"] for result in results])
         return [
             {"steps": steps, "seed": seed, **{f"evaluation/{name}": value for name, value in told(result).items()}}
             for seed, result in zip(self._seeds, results, strict=True)
         ]
 
-    def restore(self, folder: RunFolder, name: str, template: Any) -> None:
-        """The best policies as they were at the checkpoint called `name`."""
+    def restore(self, folder: RunFolder, name: str, template: Any, history: list[list[dict[str, Any]]]) -> None:
+        """The best policies as they were at the checkpoint called `name`, after the rows of `history`.
+
+        A run that had stopped because it was good enough is resumed to go further: it has no such end any more.
+        """
+        newest = [[row["evaluation/mean"] for row in rows if "evaluation/mean" in row][-1:] for rows in history]
+        if all(newest) and self._good([mean for (mean,) in newest]):
+            self.stop_at = None
         if name not in checkpoint.latest(folder.best):
             return  # none had been evaluated
         policies, description = checkpoint.load(folder.best / name, template)
         self.best = Best(policies, *best_of(description, folder, len(self._seeds)))
+
+    def _good(self, means: list[float | None]) -> bool:
+        stop_at = self.stop_at
+        return stop_at is not None and all(mean is not None and mean >= stop_at for mean in means)
 
     def _keep(self, policies: Any, steps: int, results: list[Evaluation]) -> None:
         means = [result.to_json()["mean"] for result in results]

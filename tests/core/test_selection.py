@@ -79,6 +79,12 @@ def test_training_stops_at_a_return():
     assert agent.outcome.interrupted
 
 
+def test_a_run_that_was_good_enough_goes_on_when_it_is_resumed(tmp_path):
+    arguments = {"steps": 640, "num_envs": 2, "evaluate_every": 64, "stop_at": 1.0, "out": tmp_path / "run"} | FIELDS
+    assert operant.train("ppo", "CartPole-v1", **arguments).history[-1]["steps"] == 64
+    assert operant.resume(tmp_path / "run", progress="none").history[-1]["steps"] == 640
+
+
 def test_best_and_last_are_both_loaded_and_a_resumed_run_has_the_same(tmp_path):
     arguments = {"steps": 640, "num_envs": 2, "evaluate_every": 64, "num_seeds": 2} | FIELDS
     whole = operant.train("ppo", "CartPole-v1", out=tmp_path / "whole", **arguments)
