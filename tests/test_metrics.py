@@ -51,4 +51,4 @@ def test_learning_rows_of_every_algorithm():
         assert names >= COMMON
         for metric in names - COMMON:
             found.setdefault(metric, set()).add(entry.name)
-    assert said == found
+    assert said == found, "docs/metrics.md lists what each algorithm writes"
