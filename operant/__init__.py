@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
     from operant.algorithms.value.dqn import DQN
     from operant.api import Agent, Agents, load, resume, train
+    from operant.checking.run import check
     from operant.environments import make
     from operant.learner import Learner
 
@@ -36,6 +37,7 @@ _HOMES = {
     "load": "operant.api",
     "resume": "operant.api",
     "train": "operant.api",
+    "check": "operant.checking.run",
     "make": "operant.environments",
     "Learner": "operant.learner",
     "PPO": "operant.algorithms.policy.ppo",
@@ -75,6 +77,7 @@ __all__ = [
     "TDLambda",
     "TreeBackup",
     "WatkinsQLambda",
+    "check",
     "environments",
     "equations",
     "finite",

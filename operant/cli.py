@@ -27,6 +27,7 @@ Operant: reinforcement learning, from exact dynamic programming to deep networks
   operant watch DIR                     draw an episode anew, DIR/episode.gif
   operant algorithms                    what there is, and its place on the map
   operant environments                  what it can be trained on
+  operant check ENVIRONMENT             what is wrong with an environment, and how to mend it
   operant solve ENVIRONMENT             solve a finite problem exactly, with a certificate
   operant doctor                        what is installed, and what stands in the way
 
@@ -48,6 +49,7 @@ COMMANDS = (
     "watch",
     "algorithms",
     "environments",
+    "check",
     "solve",
     "doctor",
 )  # each a file of `commands`

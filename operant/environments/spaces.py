@@ -28,14 +28,15 @@ def gymnasium_space(space: Any) -> gymnasium.Space:
     raise OperantError(f"spaces of {kind} are not served: use Box, Discrete, MultiDiscrete, Dict or Tuple")
 
 
-def _is_bounded(space: Box) -> bool:
+def is_bounded(space: Box) -> bool:
+    """Whether every bound is a scale, and not a way of writing "unbounded"."""
     return bool((np.abs(space.low) < LARGEST_BOUND).all() and (np.abs(space.high) < LARGEST_BOUND).all())
 
 
 def learner_space(space: gymnasium.Space) -> gymnasium.Space:
     """The action space as algorithms see it: bounded Box is `Box(-1, 1)`, discrete actions start at 0."""
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.floating):
-        return Box(-1.0, 1.0, space.shape, np.float32) if _is_bounded(space) else space
+        return Box(-1.0, 1.0, space.shape, np.float32) if is_bounded(space) else space
     if isinstance(space, Discrete):
         return Discrete(int(space.n))
     if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
@@ -52,7 +53,7 @@ def environment_action(space: Any, action: Any, xp: Any = np) -> Any:
     if isinstance(space, Box):
         dtype = space.dtype if xp is np else canonical_dtype(space.dtype)
         low, high = (np.broadcast_to(bound, action.shape).astype(dtype) for bound in (space.low, space.high))
-        if _is_bounded(space):
+        if is_bounded(space):
             action = low + (xp.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
         # The sum may round past a bound.
         return xp.clip(action.astype(dtype), low, high)

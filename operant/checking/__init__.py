@@ -1,0 +1,1 @@
+"""`operant check`: what is wrong with an environment, before an agent learns the wrong thing from it."""
