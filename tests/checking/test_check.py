@@ -273,7 +273,8 @@ COMPILED = {
 def test_each_defect_of_a_compiled_environment(name):
     report = check(COMPILED[name], steps=160)
     assert name in names(report), str(report)
-    assert len(report) == 1 and report.backend == "compiled"
+    # A wrong observation around an end also hides the time, which the end then seems to lack.
+    assert set(names(report)) <= {name, "merged-ends"} and report.backend == "compiled"
 
 
 class Merged(Probe):
@@ -286,7 +287,7 @@ def test_merged_ends_of_compiled_environments():
     (finding,) = check(Merged(), steps=160)
     assert (finding.name, finding.level) == ("merged-ends", "error")
     assert check(Truncation(), steps=160).ok
-    assert check(Discounting(), steps=160).ok  # the time is seen, so that this end is the problem's own
+    assert check(altered(), steps=160).ok  # the time is seen, so that this end is the problem's own
 
 
 class Heavier(CartPole):
@@ -346,4 +347,5 @@ def test_keys_are_no_constants():
         def pay(self, world, action):
             return jax.random.uniform(jax.random.fold_in(self.key, world.time))
 
-    assert check(Keyed(), steps=80).ok
+    (finding,) = check(Keyed(), steps=80)
+    assert finding.name == "outside-space"  # the probe shows the time 2 in a box up to 1
