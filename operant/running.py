@@ -83,8 +83,8 @@ def run(
     history: list[list[dict[str, Any]]] | None = None,
 ) -> Agent | Agents:
     """Train from `iteration` to `end` and return the agents."""
-    logs = loggers.start(description["log"], folder, description, iteration * driver.steps_per_iteration)
     reporter = Reporter(progress, f"{description['algorithm']} on {description['environment']}")
+    logs = loggers.start(description["log"], folder, description, iteration * driver.steps_per_iteration)
 
     def report(now: training.Progress) -> bool:
         reporter(now)

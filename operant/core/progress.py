@@ -9,7 +9,9 @@ from typing import Any
 
 from operant.core import notebook
 from operant.core.training import Progress
+from operant.errors import unknown
 
+MODES = ("auto", "plain", "none")
 PLAIN_SECONDS = 5.0
 NOTEBOOK_SECONDS = 0.5
 
@@ -23,6 +25,8 @@ class Reporter:
         self._output: notebook.Output | None = None
         self._newest: Progress | None = None
         self._points: list[tuple[float, float]] = []
+        if mode not in MODES:
+            raise unknown("progress", str(mode), MODES)
         self.silent = mode == "none"
         if self.silent or mode == "plain":
             return
