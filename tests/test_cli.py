@@ -1,5 +1,6 @@
 """The command line, from arguments to exit codes: what is printed where, what is written, what a mistake costs."""
 
+import functools
 import json
 import os
 import random
@@ -17,7 +18,7 @@ from PIL import Image
 import operant
 from operant import cli
 from operant.cli import main
-from operant.commands import algorithms
+from operant.commands import algorithms, examination
 from operant.commands import train as train_command
 
 TINY = ("--num-envs", "2", "--num-steps", "16", "--num-minibatches", "2", "--network.hidden", "4")
@@ -309,25 +310,41 @@ def test_a_signal_saves_and_tells_how_to_go_on(number, code, capsys):
     assert f"resuming run at {steps:,} steps: 500,000,000 -> {steps + 64:,}" in err
 
 
-def test_random_arguments_never_end_in_a_traceback(capsys, monkeypatch):
-    """Mostly mistakes; the first that happen to be right train for one window."""
+def test_random_arguments_never_end_in_a_traceback(capsys, monkeypatch, trained):
+    """Over all commands, mostly mistakes; what happens to be right trains for one window, the first time."""
     rng = random.Random(20)
-    words = ["train", "evaluate", "resume", "ppo", "dqn", "CartPole-v1", "Pendulum-v1", "--json", "-h", "--", "-", "=",
-             "", "--steps", "0", "-1", "1e9999", "nan", "--out", "--seed=-1", "--network", "gru", "--network.hidden",
-             "64,,x", "none", "--learning-rate", "linear(1", "linear(1,0,over=0)", "--env-kwargs", "a=b", "--gamma",
-             "🎲", "--num-envs=1e3", "\x00", "--exploration", "--exploration.epsilon", "--=3", "---"]  # fmt: skip
-    codes, really_train = [], train_command.run
+    starts = [[command] for command in cli.COMMANDS]
+    starts += [["train", "ppo", "CartPole-v1"], ["train", "dqn"], ["solve", "FrozenLake-v1"], ["evaluate", trained], []]
+    words = [
+        *cli.COMMANDS, "ppo", "dqn", "CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "Fr\u00f6zen", "a:b",
+        "--json", "-h", "--", "-", "=", "", "--steps", "0", "-1", "1e9999", "nan", "None", "--out",
+        "--seed=-1", "--network", "gru", "--network.hidden", "64,,x", "none", "--learning-rate", "linear(1",
+        "linear(1,0,over=0)", "--env-kwargs", "a=b", "--gamma", "\U0001f3b2", "--num-envs=1e3", "\x00",
+        "--exploration", "--exploration.epsilon", "--=3", "---", "--method", "--discount", "1.5", "--episodes",
+        "--environment", "--backend=compiled", "--off-policy", "--no-gif", "--help=", "-V", "--version", "\n",
+        "../..", "~", "$HOME", "%s", "{0}", "--json=", "--num-seeds"
+    ]  # fmt: skip
+    codes, once = [], {}
 
-    def train(*arguments):  # each takes seconds: three of them will do
-        return really_train(*arguments) if codes.count(0) < 3 else 0
+    def seldom(module, name):  # each takes seconds: one will do
+        really = getattr(module, name)
+        once[name] = 0
 
-    monkeypatch.setattr(train_command, "run", train)
-    for _ in range(100):
-        start = rng.choice([["train", "ppo", "CartPole-v1"], ["train", "dqn"], ["evaluate"], []])
+        def called(*arguments, **named):
+            once[name] += 1
+            return really(*arguments, **named) if once[name] <= 1 else 0
+
+        monkeypatch.setattr(module, name, called)
+
+    seldom(train_command, "run")
+    monkeypatch.setattr(examination, "examine", functools.cache(examination.examine))
+    for _ in range(500):
+        start = [str(word) for word in rng.choice(starts)]
         argv = start + rng.choices(words, k=rng.randint(0, 4))
         if argv[:1] == ["train"]:
             argv += ["--steps", "1", "--num-envs", "2", "--num-steps", "4", "--episodes", "1", "--no-gif"]
         code, _out, err = said(capsys, *argv)
         assert code in (0, 2) and "Traceback" not in err and "unexpected" not in err, (argv, code, err)
+        assert code == 0 or err.count("\n") == 1 or not argv, (argv, err)  # a mistake is one line
         codes.append(code)
-    assert 50 < codes.count(2) < 100
+    assert 250 < codes.count(2) < 490
