@@ -21,7 +21,7 @@ from operant.parts.networks import MLP
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = "thermostat:Thermostat-v0"  # the module is imported, and registers the id
 SMALL = ("--num-envs", "8", "--num-steps", "64", "--network.hidden", "32,32", "--learning-rate", "linear(3e-3,0)")
-TRAIN = ("train", "ppo", ENVIRONMENT, "--steps", "24576", *SMALL)
+TRAIN = ("train", "ppo", ENVIRONMENT, "--steps", "12288", *SMALL)
 
 
 def command(*words: str) -> list[str]:
@@ -67,7 +67,7 @@ def always(power: float):
     return lambda observation: np.array([power], np.float32)
 
 
-def learn_in_ones_own_loop(steps: int = 512) -> None:
+def learn_in_ones_own_loop(steps: int = 256) -> None:
     """The loop that every tutorial draws: act, step, observe."""
     environment = gymnasium.make(ENVIRONMENT)
     fields = {"num_steps": 128, "network": MLP((8,))}
