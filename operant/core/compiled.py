@@ -40,7 +40,7 @@ class CompiledDriver:
         num_envs: int,
         num_seeds: int = 1,
         batching: Literal["vmap", "map"] = "vmap",
-        devices: Sequence[jax.Device] | None = None,
+        devices: Sequence[Any] | None = None,
     ):
         several = isinstance(algorithm, Sequence)
         members: list[Any] = list(algorithm) if several else [algorithm] * num_seeds
