@@ -71,7 +71,7 @@ def _load(path: str) -> dict[Any, Any]:
 
 def _settings_of_run(told: dict[Any, Any]) -> dict[Any, Any]:
     settings = {name: told[name] for name in ("algorithm", *SETTINGS) if told.get(name) is not None}
-    if not told.get("external_environment") and "environment" in told:
+    if not told.get("external_environment") and ":" not in str(told.get("environment", ":")):
         settings["environment"] = told["environment"]
     seeds = told.get("seeds")
     if isinstance(seeds, list) and seeds:

@@ -9,7 +9,7 @@ from operant import catalogue
 from operant.arguments import Settings
 from operant.core.runs import RunFolder
 from operant.environments import Compiled
-from operant.environments.make import EnvironmentLike, name_of
+from operant.environments.make import EnvironmentLike, is_external, name_of
 from operant.environments.spaces import space_to_json
 from operant.errors import CheckpointError, OperantError
 from operant.parts.describe import build, fields_of
@@ -34,7 +34,7 @@ def describe(
         "fields": fields_of(algorithm),
         "environment": name_of(environment),
         "backend": "compiled" if isinstance(driver.environment, Compiled) else "gymnasium",
-        "external_environment": not isinstance(environment, str),
+        "external_environment": is_external(environment),
         "env_kwargs": dict(settings.env_kwargs),
         "num_envs": driver.num_envs,
         "seeds": list(range(settings.seed, settings.seed + settings.num_seeds)),
@@ -57,6 +57,8 @@ def read(folder: RunFolder) -> dict[str, Any]:
             raise CheckpointError(f"{folder.description}: {key!r} is missing or not of type {kind.__name__}")
     if description["num_envs"] < 1:
         raise CheckpointError(f"{folder.description}: 'num_envs' is {description['num_envs']}, not at least 1")
+    # Whatever the file says of it: nothing in a run is imported.
+    description["external_environment"] |= is_external(description["environment"])
     for key, (kinds, default) in LATER.items():
         if not isinstance(description.setdefault(key, default), kinds):
             raise CheckpointError(f"{folder.description}: {key!r} cannot be {str(description[key])[:40]!r}")
@@ -72,9 +74,12 @@ def algorithm_of(description: dict[str, Any], folder: RunFolder) -> Any:
 
 
 def environment_of(description: dict[str, Any], folder: RunFolder) -> str:
-    """The id of a run's environment. Raises `OperantError` where it was the user's own."""
+    """The id of a run's environment. Raises `OperantError` where it was the user's own (`is_external`)."""
     if description.get("external_environment"):
-        raise OperantError(f"{folder.path} was trained on your own {description['environment']}: pass environment=")
+        raise OperantError(
+            f"{folder.path} was trained on your own {description['environment']}: pass it again "
+            "(environment=, or --environment my_package:MyEnv-v0)"
+        )
     return description["environment"]
 
 

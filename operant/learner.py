@@ -19,7 +19,7 @@ from operant.core.loop import Loop
 from operant.core.runs import RunFolder
 from operant.environments import Host, make
 from operant.environments.host import spliced
-from operant.environments.make import EnvironmentLike, name_of
+from operant.environments.make import EnvironmentLike, is_external, name_of
 from operant.environments.spaces import environment_action, learner_space, space_to_json
 from operant.errors import OperantError
 from operant.parts.describe import fields_of
@@ -222,7 +222,7 @@ class Learner:
             "fields": fields_of(self.algorithm),
             "environment": name_of(self._environment) if named else "your own environment",
             "backend": "gymnasium",
-            "external_environment": not isinstance(self._environment, str),
+            "external_environment": is_external(self._environment),
             "env_kwargs": {},
             "num_envs": self.num_envs,
             "seeds": [self.seed],

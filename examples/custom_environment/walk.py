@@ -86,9 +86,10 @@ def main(folder: Path) -> None:
     out = folder / "run"
 
     train_and_kill(out)
-    run("resume", str(out), "--episodes", "16", "--no-gif")
-    told = json.loads(run("evaluate", str(out), "--episodes", "32", "--json"))
-    picture = Path(run("watch", str(out)).strip())
+    mine = ("--environment", ENVIRONMENT)  # nothing in a run's folder imports a module
+    run("resume", str(out), *mine, "--episodes", "16", "--no-gif")
+    told = json.loads(run("evaluate", str(out), *mine, "--episodes", "32", "--json"))
+    picture = Path(run("watch", str(out), *mine).strip())
     assert picture.read_bytes()[:3] == b"GIF"
 
     elsewhere = (

@@ -43,9 +43,11 @@ def finish(agents: Agent | Agents, environment: str | None, values: dict[str, An
     note = None if values["no_gif"] else record(members_of(agents)[0], folder.episode, environment)
     if note:
         console().print(note, style="dim", markup=False)
+    # An environment that imports a module is named again by the user each time.
+    again = f" --environment {facts['environment']}" if ":" in facts["environment"] else ""
     console().print(f"saved in {folder.path}", markup=False)
-    console().print(f"  operant watch {folder.quoted}", markup=False)
-    console().print(f"  operant resume {folder.quoted} --steps {2 * outcome.progress.steps}", markup=False)
+    console().print(f"  operant watch {folder.quoted}{again}", markup=False)
+    console().print(f"  operant resume {folder.quoted}{again} --steps {2 * outcome.progress.steps}", markup=False)
     if values["json"]:
         progress = outcome.progress
         speed = {

@@ -97,6 +97,11 @@ def is_made(environment: EnvironmentLike) -> bool:
     return isinstance(environment, Compiled | Host | gymnasium.Env | VectorEnv)
 
 
+def is_external(environment: EnvironmentLike) -> bool:
+    """Whether it is the user's own: an object, or an id that imports a module. Runs make none of these."""
+    return not isinstance(environment, str) or ":" in environment
+
+
 def _by_calling(name: str, construct: Callable[..., Any], backend: str, kwargs: dict[str, Any]) -> Any:
     recipe = functools.partial(constructed, name, construct, kwargs)
     made = recipe()
