@@ -7,12 +7,13 @@ BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify lint types imports check bench clean
+.PHONY: help demo test verify walkthrough lint types imports check bench clean
 
 help:
 	@echo "make demo     train PPO on CartPole-v1, evaluate it, leave a run in runs/"
 	@echo "make test     run the tests"
 	@echo "make verify   run the slow tests: learning and endurance"
+	@echo "make walkthrough   install into a clean environment, run every command of README.md"
 	@echo "make check    tests, lint, types and import contracts"
 	@echo "make bench    measure speed against other libraries, write docs/results/speed.md"
 	@echo "make clean    remove the virtual environments and every cache in this folder"
@@ -50,6 +51,9 @@ test: $(VENV)/stamp-test
 
 verify: $(VENV)/stamp-test
 	$(BIN)/python -m pytest -n 2 -m slow
+
+walkthrough: $(VENV)/stamp-python
+	$(BIN)/python examples/first_ten_minutes.py
 
 lint: $(VENV)/stamp-dev
 	$(BIN)/ruff check .

@@ -239,6 +239,8 @@ PACKAGE = {
     "EvalCallback": _CALLBACK,
     "CheckpointCallback": _CALLBACK,
     "DefaultCallbacks": _CALLBACK,
+    "check_env": "operant.check(environment)",
+    "env_checker": "operant.check(environment)",
     "set_random_seed": "operant.train(..., seed=0)",
 }
 

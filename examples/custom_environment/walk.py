@@ -85,6 +85,7 @@ def main(folder: Path) -> None:
     sys.path.insert(0, str(HERE))
     out = folder / "run"
 
+    run("check", ENVIRONMENT)
     train_and_kill(out)
     mine = ("--environment", ENVIRONMENT)  # nothing in a run's folder imports a module
     run("resume", str(out), *mine, "--episodes", "16", "--no-gif")
