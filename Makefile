@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify walkthrough lint types imports check bench clean
+.PHONY: help demo test verify walkthrough lint types imports check bench book clean
 
 help:
 	@echo "make demo     train PPO on CartPole-v1, evaluate it, leave a run in runs/"
@@ -16,6 +16,7 @@ help:
 	@echo "make walkthrough   install into a clean environment, run every command of README.md"
 	@echo "make check    tests, lint, types and import contracts"
 	@echo "make bench    measure speed against other libraries, write docs/results/speed.md"
+	@echo "make book     compute the figures of Sutton & Barto, write docs/book; fails where a number is off"
 	@echo "make clean    remove the virtual environments and every cache in this folder"
 
 # Each stamp is written last, so that an interrupted installation is taken up again.
@@ -70,6 +71,9 @@ check: test lint types imports
 bench: $(VENV)/stamp-run
 	$(BIN)/python benchmarks/speed.py --markdown docs/results/speed.md
 
+book: $(VENV)/stamp-run
+	$(BIN)/python -m book
+
 clean:
 	rm -rf $(VENV) benchmarks/.peers build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find operant tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find operant book tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,6 @@
+"""The figures of Sutton & Barto, "Reinforcement Learning: An Introduction" (2nd edition, 2018), computed anew.
+
+    python -m book [FIGURE ...] [--folder docs/book]
+
+Every figure is a picture, and numbers that must lie in an interval around what is published or computed exactly.
+"""
