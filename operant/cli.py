@@ -29,6 +29,7 @@ Operant: reinforcement learning, from exact dynamic programming to deep networks
   operant environments                  what it can be trained on
   operant check ENVIRONMENT             what is wrong with an environment, and how to mend it
   operant solve ENVIRONMENT             solve a finite problem exactly, with a certificate
+  operant compare ENVIRONMENT           planning with the model against learning without it
   operant doctor                        what is installed, and what stands in the way
 
 For example:
@@ -51,6 +52,7 @@ COMMANDS = (
     "environments",
     "check",
     "solve",
+    "compare",
     "doctor",
 )  # each a file of `commands`
 
