@@ -81,7 +81,8 @@ def main() -> None:
         "# The curse of dimension",
         "",
         f"`python benchmarks/dimension.py --points {options.points} --largest {options.largest}`: a grid of",
-        f"{options.points} places along each dimension; processor time of one sweep of value iteration, median of five.",
+        f"{options.points} places along each dimension; processor time of one sweep of value iteration",
+        "(median of five).",
         f"On {os.cpu_count()} cores, with a load of {os.getloadavg()[0]:.0f} when it ended.",
         "",
         "![cost by number of states](dimension.png)",
@@ -99,7 +100,7 @@ def main() -> None:
         )
     Path(f"{options.out}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     draw(rows, Path(f"{options.out}.png"))
-    print("\n".join(lines[8:]))
+    print("\n".join(lines[9:]))
 
 
 if __name__ == "__main__":
