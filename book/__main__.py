@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     if strange := set(given.figures) - set(FIGURES):
         parser.error(f"there is no {', '.join(sorted(strange))}; there are {', '.join(FIGURES)}")
 
-    console, begun, drawn = Console(stderr=True, highlight=False, markup=False), time.monotonic(), []
+    console, begun, drawn = Console(stderr=True, highlight=False, markup=False, soft_wrap=True), time.monotonic(), []
     try:
         given.folder.mkdir(parents=True, exist_ok=True)
         for name in given.figures or FIGURES:

@@ -22,15 +22,16 @@ def one_state() -> MDP:
     return MDP.from_function(2, 2, outcomes, terminal=[1], start=np.eye(2)[0], discount=1.0, horizon=LONGEST)
 
 
-def figure_5_4(runs: int = 10, episodes: int = 100_000) -> Figure:
+def figure_5_4(runs: int = 10, episodes: int = 20_000) -> Figure:
     always_left = TablePolicy(((1.0, 0.0), (1.0, 0.0)))
-    world, number = Compiled(Finite(one_state())), np.arange(1, episodes + 1)
+    world = Compiled(Finite(one_state()))
+    shown = np.unique(np.geomspace(1, episodes, 1000).astype(int))  # more cannot be seen
     canvas, (axes,) = sheet()
     for weighting, colour in zip(("ordinary", "weighted"), COLOURS, strict=False):
         learner = OffPolicyMCPrediction(always_left, weighting=weighting)
         found = record([learner], world, episodes, runs, lambda policy: policy.values[0]).measures[0]
         for k, row in enumerate(found):
-            axes.plot(number, row, color=colour, linewidth=0.9, label="_" if k else f"{weighting} weights")
+            axes.plot(shown, row[shown - 1], color=colour, linewidth=0.9, label="_" if k else f"{weighting} weights")
     axes.set(xscale="log", ylim=(0, 3))
     curves(axes, "episodes", "estimate of v = 1")
     text = (

@@ -116,8 +116,8 @@ def record(
 
     Or for so many `steps`: episodes that were not reached are zero.
     """
-    members = [Recorder(learner, episodes, measure) for learner in learners for _ in range(runs)]
-    driver = CompiledDriver(members, environment, num_envs=1)
+    recorders = [Recorder(learner, episodes, measure) for learner in learners]
+    driver = CompiledDriver([recorder for recorder in recorders for _ in range(runs)], environment, num_envs=1)
     carry, iteration = driver.start(seed), 0
     count = episodes if driver.episodic else 1
     while iteration * driver.steps_per_iteration < steps and int(np.min(carry.state.number)) < episodes:

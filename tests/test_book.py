@@ -102,7 +102,7 @@ def test_figure_2_2_with_another_epsilon_is_outside():
 
 
 def test_figure_6_6():
-    assert outside(control.figure_6_6(30)) == []
+    assert outside(control.figure_6_6(20)) == []
 
 
 def test_figure_8_2():

@@ -46,7 +46,8 @@ class CompiledDriver:
         members: list[Any] = list(algorithm) if several else [algorithm] * num_seeds
         self.environment, self.num_seeds, self.num_envs = environment, len(members), num_envs
         self.spec = environment.spec(num_envs)
-        for member in members:
+        different = {id(member): member for member in members}  # what is several times the same is looked at once
+        for member in different.values():
             check_fields(member)
             member.check(self.spec)
         self.members = members
@@ -55,7 +56,8 @@ class CompiledDriver:
                 raise OperantError("members of a population must share their structure and differ only in data")
             # On the host: a stack of thousands of arrays is a program that takes minutes to compile.
             stack = lambda *leaves: jnp.asarray(np.stack(leaves))  # noqa: E731
-            self.algorithm: Any = jax.tree.map(stack, *(strong(m) for m in members))
+            typed = {name: strong(member) for name, member in different.items()}
+            self.algorithm: Any = jax.tree.map(stack, *(typed[id(member)] for member in members))
         else:
             self.algorithm = strong(members[0])
         self._axis = 0 if several else None
@@ -77,14 +79,14 @@ class CompiledDriver:
 
     def start(self, seed: int) -> Carry:
         """The carry before the first iteration; member k has seed `seed + k`."""
-        roots = jnp.stack([keys.root(seed + k) for k in range(self.num_seeds)])
+        roots = keys.roots(seed, self.num_seeds)
         init = self._compiled(self._init, "algorithm", "members", compiler_options=runtime.once())
         # Each leaf in a buffer of its own, as donation requires.
         return jax.device_put(init(self.algorithm, roots), self._split, may_alias=False)
 
     def template(self) -> Carry:
         """Shapes and dtypes of the carry, without computing it."""
-        roots = jnp.stack([keys.root(k) for k in range(self.num_seeds)])
+        roots = keys.roots(0, self.num_seeds)
         return jax.eval_shape(self._batched(self._init), self.algorithm, roots)
 
     def advance(self, carry: Carry, iteration: int, count: int, total: int) -> Carry:

@@ -133,6 +133,12 @@ def test_members_of_a_population_differ_in_data_and_each_is_its_own():
             np.testing.assert_allclose(x[k], y[0], rtol=1e-4, atol=1e-5)
 
 
+def test_a_member_may_be_there_several_times():
+    slow, fast = (dataclasses.replace(ALGORITHMS["ppo"], learning_rate=rate) for rate in (1e-4, 3e-3))
+    driver = CompiledDriver([slow, slow, fast, slow], cartpole(), 4)
+    np.testing.assert_array_equal(driver.algorithm.learning_rate, np.float32([1e-4, 1e-4, 3e-3, 1e-4]))
+
+
 def test_members_of_different_structure_are_refused():
     with pytest.raises(OperantError, match="structure"):
         CompiledDriver([PPO(num_steps=16), PPO(num_steps=32)], cartpole(), 4)
