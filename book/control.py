@@ -104,7 +104,7 @@ def near_optimal(lengths: np.ndarray) -> tuple[int, float]:
     return (int(late[-1]) + 2 if len(late) else 1), bound  # episodes count from one
 
 
-def figure_8_2(runs: int = 200, episodes: int = 50) -> Figure:
+def figure_8_2(runs: int = 100, episodes: int = 50) -> Figure:
     canvas, (axes,) = sheet()
     numbers = []
     for (planning, (low, high)), colour in zip(NEAR.items(), COLOURS, strict=False):

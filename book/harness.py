@@ -99,7 +99,7 @@ def png(canvas: Any) -> bytes:
 def cells(number: Number) -> tuple[str, ...]:
     """A number as a row of a table: what, found, expected, interval, verdict."""
     low, high = number.expected - number.margin, number.expected + number.margin
-    said = [f"{value:.{number.digits}f}" for value in (number.found, number.expected, low, high)]
+    said = [f"{value:z.{number.digits}f}" for value in (number.found, number.expected, low, high)]
     return number.label, said[0], said[1], f"{said[2]} … {said[3]}", "inside" if number.inside else "**outside**"
 
 

@@ -1,6 +1,7 @@
 """Randomness by role: one key per role and iteration, whatever the methods are called and however long a chunk is."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -17,7 +18,7 @@ def roots(seed: int, count: int) -> Array:
     """The keys of `count` seeds, the first being `seed`; `[count]`."""
     # Put together on the host: as a program, a stack of thousands of keys takes minutes to compile.
     words = np.stack([jax.random.key_data(root(seed + k)) for k in range(count)])
-    return jax.random.wrap_key_data(words, impl="threefry2x32")
+    return jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
 
 
 def role(key: Array, number: int, time: Array | int = 0) -> Array:
