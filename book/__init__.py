@@ -2,5 +2,5 @@
 
     python -m book [FIGURE ...] [--folder docs/book]
 
-Every figure is a picture, and numbers that must lie in an interval around what is published or computed exactly.
+Every figure is a picture; most have numbers that must lie in intervals around what is published or computed exactly.
 """

@@ -56,11 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
             for number in figure.numbers:
                 label, found, _, interval, verdict = cells(number)
                 console.print(f"    {label:<52} {found:>10}   in {interval:<22} {verdict.strip('*')}")
-        seconds = time.monotonic() - begun
-        console.print(f"{len(drawn)} figures in {seconds:.0f} s, written to {given.folder}")
+        spent = f"{time.monotonic() - begun:.0f} s, {time.process_time():.0f} s of processor time"
+        console.print(f"{len(drawn)} figures in {spent}, written to {given.folder}")
         if not given.figures:
             cores = len(os.sched_getaffinity(0)) if runtime.LINUX else os.cpu_count()
-            measured = f"this page took {seconds:.0f} s on {cores} {platform.machine()} cores"
+            measured = f"this page took {spent}, on {cores} {platform.machine()} cores"
             replace_file(given.folder / "README.md", page(drawn, "make book", measured).encode())
     except (OperantError, OSError) as error:
         console.print(f"error: {error}")

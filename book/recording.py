@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -125,5 +126,6 @@ def record(
         iteration += count
     shape = len(learners), runs
     rows = np.asarray(carry.state.rows, np.float64).reshape(*shape, episodes, 4)
-    worlds = np.asarray(carry.worlds.state) if isinstance(carry.worlds.state, Array) else None
-    return Record(*np.moveaxis(rows, -1, 0), worlds if worlds is None else worlds.reshape(*shape, -1))
+    # Of each member's environments there is one.
+    worlds = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(*shape, *leaf.shape[2:]), carry.worlds.state)
+    return Record(*np.moveaxis(rows, -1, 0), worlds)

@@ -99,6 +99,7 @@ def figure_12_8(runs: int = 100) -> Figure:
         axes.plot(ALPHAS, row.mean(axis=1), ".-", color=colour, label=f"λ = {decay:g}")
     axes.set_ylim(0.25, 0.55)
     curves(axes, "α", "RMS error, first 10 episodes")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))  # lines go everywhere
     alpha, expected = BEST[1]
     # Without traces it is one-step TD, and must show what that shows.
     numbers = [statistical(f"λ = 0, α = {alpha}", errors[0, ALPHAS.index(alpha)], expected, 0.0005, 500)]
