@@ -3,11 +3,14 @@
 `make book` computes every number over the book's number of runs; here a few runs do, in intervals that are wider.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from book import control, harness, planning, testbed, walks
-from book.__main__ import main
+from book.__main__ import FIGURES, main
 from book.recording import record
 from operant.algorithms.tabular.mc_prediction import MCPrediction
 from operant.algorithms.tabular.td import TD
@@ -16,6 +19,8 @@ from operant.environments.finite import Finite
 from operant.errors import OperantError
 from operant.finite import problems
 from operant.finite.mdp import MDP
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "book" / "README.md"
 
 
 def outside(figure: harness.Figure) -> list[str]:
@@ -132,3 +137,10 @@ def test_command(tmp_path, capsys, monkeypatch):
     assert "there is no figure-9-9" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(["figure-4-1", "--folder", str(tmp_path / "file")]) == 1
+
+
+def test_the_page_shows_every_figure_and_no_number_outside():
+    text = PAGE.read_text(encoding="utf-8")
+    assert re.findall(r"!\[[^]]*\]\(([\w-]+)\.png\)", text) == list(FIGURES)
+    assert all((PAGE.parent / f"{name}.png").is_file() for name in FIGURES)
+    assert "| inside |" in text and "outside**" not in text
