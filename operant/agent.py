@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, overload
 
 import gymnasium
 import jax
 import numpy as np
 
 from operant.contracts import Context, Spec
-from operant.core import evaluation, keys
+from operant.core import evaluation, keys, runtime
 from operant.core.statistics import Evaluation
 from operant.environments import make
 from operant.environments.make import EnvironmentLike, is_made, release
 from operant.environments.spaces import environment_action, learner_space
 from operant.errors import OperantError
 from operant.parts.component import strong
-from operant.parts.encoders import canonical_dtype, children
+from operant.parts.encoders import canonical_dtype, children, example
 from operant.parts.heads import restart
 from operant.synonyms import AGENT
 from operant.words import answers_words, unknown_name
@@ -38,27 +38,58 @@ class Agent:
         self.history: list[dict[str, Any]] = []
         self._memory: Any = None
         self._key, self._calls = keys.root(0), 0
-        self._data = strong(algorithm)
+        # Whether the compiled program can give the environment's own units; not where they are of 64 bits.
+        self._in_units = spaces[1].dtype == np.float32 or not isinstance(spaces[1], gymnasium.spaces.Box)
+        # Flattened once: walking through the policy at every call would cost more than the network.
+        leaves, self._structure = jax.tree.flatten((strong(algorithm), policy))
+        config: Any = jax.config
+        self._leaves = jax.device_put(leaves, config.jax_default_device or jax.local_devices()[0])
+        self._example = example(self.observation_space)
         self._programs: dict[tuple[int, bool], Any] = {}  # by batch size and exploration
 
+    @overload
+    def act(self, observation: Any, memory: None = None, *, explore: bool = False) -> np.ndarray: ...
+
+    @overload
+    def act(self, observation: Any, memory: Any, *, explore: bool = False) -> tuple[np.ndarray, Any]: ...
+
     @answers_words
-    def act(self, observation: Any, explore: bool = False) -> np.ndarray:
+    def act(self, observation: Any, memory: Any = None, *, explore: bool = False) -> Any:
         """The action for one observation, or actions `[B, ...]` for a batch, in the environment's own units.
 
-        Greedy unless `explore`. A policy with memory keeps it from call to call; `reset` clears it. Raises
-        `OperantError` for an observation that does not fit the observation space.
+        Greedy unless `explore`. A policy with memory keeps it from call to call, and `reset` clears it; or the memory
+        is given (`start` makes a fresh one) and `(action, memory)` comes back, and nothing is kept. Raises
+        `OperantError` for an observation or a memory that does not fit.
         """
         batch, single = batched(self.observation_space, observation)
-        size = jax.tree.leaves(batch)[0].shape[0]
-        if self._memory is None or self._memory[0] != size:
-            self._memory = size, self._start(size)
+        size = len(batch if isinstance(batch, np.ndarray) else jax.tree.leaves(batch)[0])
+        program = self._programs.get((size, explore)) or self._program(size, explore)
+        if memory is not None:
+            before = memory
+        elif self._memory is not None and self._memory[0] == size:
+            before = self._memory[1]
+        else:
+            before = self.start(size)
         self._calls += 1
-        memory, action = self._program(size, explore)(
-            self._data, self.policy, self._memory[1], batch, np.uint32(self._calls)
-        )
-        self._memory = size, memory
-        action = environment_action(self.action_space, np.asarray(action))
-        return action[0] if single else action
+        try:
+            after, action = program(self._leaves, before, batch, np.uint32(self._calls))
+        except TypeError as error:
+            raise OperantError(
+                f"this memory is not one for {size} observations: agent.start({size}) makes it"
+            ) from error
+        action = np.asarray(action)
+        if not self._in_units:
+            action = environment_action(self.action_space, action)
+        action = action[0] if single else action
+        if memory is not None:
+            return action, after
+        self._memory = size, after
+        return action
+
+    def start(self, n: int = 1) -> Any:
+        """Fresh memory for `n` observations at a time, to be passed to `act`; `()` where the policy has none."""
+        with runtime.narrow():
+            return self.algorithm.start(self.policy, self._key, self._spec(n))
 
     def reset(self, ended: np.ndarray | None = None) -> None:
         """Forget what the policy remembers: of every environment, or where `ended [B]` is true."""
@@ -66,7 +97,7 @@ class Agent:
             self._memory = None
         else:
             size, memory = self._memory
-            self._memory = size, restart(memory, self._start(size), np.asarray(ended))
+            self._memory = size, restart(memory, self.start(size), np.asarray(ended))
 
     @answers_words
     def evaluate(
@@ -90,20 +121,22 @@ class Agent:
         limit = self.description.get("time_limit")
         return Spec(self.observation_space, learner_space(self.action_space), size, limit)
 
-    def _start(self, size: int) -> Any:
-        return self.algorithm.start(self.policy, self._key, self._spec(size))
-
     def _program(self, size: int, explore: bool) -> Any:
-        if (size, explore) in self._programs:
-            return self._programs[size, explore]
-        context, root = Context(self._spec(size), evaluation.final_clock()), self._key
+        """The compiled program `(leaves, memory, observation, call) -> (memory, action)` for batches of `size`."""
+        context, root, structure = Context(self._spec(size), evaluation.final_clock()), self._key, self._structure
 
         @jax.jit
-        def program(algorithm: Any, policy: Any, memory: Any, observation: Any, call: Any) -> tuple[Any, Any]:
+        def act(leaves: list, memory: Any, observation: Any, call: Any) -> tuple[Any, Any]:
+            algorithm, policy = jax.tree.unflatten(structure, leaves)
             key = jax.random.fold_in(root, call)
-            return algorithm.act(policy, memory, observation, key, context, explore=explore)[:2]
+            memory, action, _ = algorithm.act(policy, memory, observation, key, context, explore=explore)
+            return memory, environment_action(self.action_space, action, jax.numpy) if self._in_units else action
 
-        self._programs[size, explore] = program
+        # Compiled once for good, in the library's dtypes whatever the process's are.
+        with runtime.narrow():
+            shape = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape), leaf.dtype), self._example)
+            lowered = act.lower(self._leaves, self.start(size), shape, np.uint32(0))
+            program = self._programs[size, explore] = lowered.compile()
         return program
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -218,7 +251,9 @@ def batched(space: gymnasium.Space, observation: Any) -> tuple[Any, bool]:
         leaves = {name: leaf for name, (leaf, _) in parts.items()}
         return (leaves if isinstance(space, gymnasium.spaces.Dict) else tuple(leaves.values())), single
     array, shape = np.asarray(observation), space.shape or ()
-    if array.shape[array.ndim - len(shape) :] != shape or array.ndim - len(shape) not in (0, 1):
+    if array.shape != shape and array.shape[1:] != shape:
         raise OperantError(f"an observation of shape {array.shape} does not fit the space's {shape}, nor a batch of it")
-    array, single = array.astype(canonical_dtype(space.dtype)), array.ndim == len(shape)
-    return (array[None] if single else array), single
+    single = array.shape == shape
+    # A copy, since an environment may go on writing into its own.
+    array = np.array(array[None] if single else array, canonical_dtype(space.dtype))
+    return array, single

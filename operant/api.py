@@ -189,8 +189,9 @@ def load(
     if environment is None and not about["external_environment"]:
         environment = about["environment"]
     agent = Agent(algorithm, None, about, spaces, environment)
-    shapes = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), agent._spec(1)).policy)
-    template = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), shapes)
+    with runtime.narrow():
+        shapes = jax.eval_shape(lambda: algorithm.init(jax.random.key(0), agent._spec(1)).policy)
+        template = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), shapes)
     best = None
     if checkpoint.latest(folder.best):
         policies, told, _, warnings = checkpoint.load_newest(folder.best, template)

@@ -78,6 +78,18 @@ def test_a_policy_with_memory_remembers_until_it_is_reset():
         [agent.act(row) for row in rows]
         return np.asarray(agent._memory[1])
 
+    agent.reset()
+    kept, memory = [], agent.start()
+    for row in rows:  # in the caller's hands, and nothing else is touched
+        action, memory = agent.act(row, memory)
+        kept.append(action)
+    assert agent._memory is None
+    np.testing.assert_array_equal(kept, [agent.act(row) for row in rows])
+    np.testing.assert_array_equal(memory, agent._memory[1])
+    assert agent.act(rows, agent.start(6))[1].shape == (6, 8)
+    with pytest.raises(OperantError, match=r"agent.start\(6\) makes it"):
+        agent.act(rows, agent.start(5))
+
     first = logits()
     np.testing.assert_array_equal(first, logits())
     agent.act(rows[0])
@@ -162,3 +174,31 @@ def test_a_process_that_is_told_to_end_saves_and_ends(tmp_path):
         )
     assert stop.value.code == 143
     assert operant.load(tmp_path / "run").act(np.zeros(4)) in (0, 1)
+
+
+LOADER = """
+import sys
+for absent in ("gymnax", "tests"):
+    sys.modules[absent] = None  # importing it raises ImportError
+import numpy as np, jax, operant
+assert len(jax.devices()) == 3 and jax.config.jax_enable_x64
+agent = operant.load(sys.argv[1])
+np.save(sys.argv[2], agent.act(np.load(sys.argv[3])))
+"""
+
+
+def test_loaded_without_gymnax_or_the_environments_module_on_other_devices_and_dtypes(tmp_path):
+    import os
+    import subprocess
+    import sys
+
+    from tests.core.test_training import Calm
+
+    algorithm = PPO(num_steps=8, num_minibatches=2, num_epochs=1, network=GRU(8, (8,)))
+    agent = operant.train(algorithm, Calm, steps=64, num_envs=2, out=tmp_path / "run", progress="none")
+    observation = np.stack([agent.observation_space.sample() for _ in range(40)])
+    np.save(tmp_path / "seen.npy", observation)
+    settings = {"JAX_NUM_CPU_DEVICES": "3", "JAX_ENABLE_X64": "1"}
+    command = [sys.executable, "-c", LOADER, *(str(tmp_path / name) for name in ("run", "acted.npy", "seen.npy"))]
+    subprocess.run(command, env=os.environ | settings, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "acted.npy"), agent.act(observation))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,11 @@ def _own_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("operant")) / "compiled"
+
+
+def narrow() -> Any:
+    """A context in which numbers are of 32 bits, as the library keeps them, whatever the process has chosen."""
+    enable: Any = getattr(jax, "enable_x64", None)
+    if enable is None:  # JAX before 0.8
+        enable = import_module("jax.experimental").enable_x64
+    return enable(False)

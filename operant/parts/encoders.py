@@ -4,6 +4,7 @@ Observations keep their structure and dtype up to here (uint8 stays uint8 throug
 [0, 255] -> [0, 1] and scaling by known finite bounds happen inside the network's forward pass.
 """
 
+import functools
 from typing import Any
 
 import gymnasium
@@ -81,6 +82,7 @@ def example(space: gymnasium.Space) -> Any:
     return jnp.zeros(space.shape or (), canonical_dtype(space.dtype))
 
 
+@functools.cache  # asked for at every step of a loop in Python
 def canonical_dtype(dtype: Any) -> np.dtype:
     """The dtype in which the library keeps `dtype`: 64-bit numbers become 32-bit, everything else stays."""
     return np.dtype({"float64": "float32", "int64": "int32", "uint64": "uint32"}.get(np.dtype(dtype).name, dtype))
