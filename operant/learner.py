@@ -15,6 +15,7 @@ from operant.agent import Agent, Agents, batched
 from operant.api import load, make_algorithm
 from operant.contracts import Spec
 from operant.core import checkpoint, runtime, training
+from operant.core.journal import Journal
 from operant.core.loop import Loop
 from operant.core.runs import RunFolder
 from operant.environments import Host, make
@@ -159,9 +160,7 @@ class Learner:
         """
         folder = RunFolder.create(Path(path), "", "", 0)
         folder.write_description(self._description())
-        name, told = f"{self.steps:015d}", {"iteration": self._iteration, "horizon": self._horizon}
-        checkpoint.save(folder.policies, name, self._loop.policies(self._carry), told)
-        checkpoint.save(folder.checkpoints, name, self._carry, told)
+        Journal([self.seed], folder).save(self._loop, self._carry, None, self._iteration, self._horizon)
         for row in self.history:
             folder.append_metrics(row)
 

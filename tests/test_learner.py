@@ -16,6 +16,7 @@ from operant.algorithms.value.dqn import DQN
 from operant.contracts import Spec
 from operant.core import training
 from operant.core.host import HostDriver
+from operant.core.journal import Journal
 from operant.environments import Host
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
@@ -44,7 +45,7 @@ def driven(algorithm, make, count):
     driver = HostDriver(algorithm, Host([make] * count))
     carry = driver.start(3)
     seed = driver.reset_seed(carry, 0)
-    outcome = training.run(driver, carry, 0, ITERATIONS, ITERATIONS, [3], None)
+    outcome = training.run(driver, carry, 0, ITERATIONS, ITERATIONS, Journal([3]))
     return outcome, seed, driver.steps_per_iteration * ITERATIONS
 
 
