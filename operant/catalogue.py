@@ -26,6 +26,8 @@ from operant.algorithms.tabular.td_lambda import TDLambda
 from operant.algorithms.tabular.tree_backup import TreeBackup
 from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
 from operant.algorithms.value.dqn import DQN
+from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
+from operant.algorithms.value.semi_gradient_td import SemiGradientTD
 from operant.errors import unknown
 
 
@@ -84,6 +86,10 @@ ENTRIES = (
           "on-policy TD control in a table (Rummery & Niranjan 1994)"),
     Entry("sarsa-lambda", SARSALambda, 1, 50_000, "value", "on-policy", "TD", "discrete",
           "SARSA with eligibility traces (van Seijen et al. 2016)"),
+    Entry("semi-gradient-sarsa", SemiGradientSARSA, 1, 100_000, "value", "on-policy", "TD", "discrete",
+          "action values linear in tiles (Sutton & Barto 2018, 10.1)"),
+    Entry("semi-gradient-td", SemiGradientTD, 1, 100_000, "value", "on-policy", "TD", "discrete",
+          "the values of acting at random, linear in tiles (Sutton & Barto 2018, 9.3)"),
     Entry("td", TD, 1, 50_000, "value", "on-policy", "TD", "discrete",
           "values of a given policy by one-step temporal differences (Sutton 1988)"),
     Entry("td-lambda", TDLambda, 1, 50_000, "value", "on-policy", "TD", "discrete",

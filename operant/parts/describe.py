@@ -11,14 +11,14 @@ import jax
 import numpy as np
 
 from operant.errors import CheckpointError
-from operant.parts import exploration, networks, optimisers, rates, replay, schedules, tables
+from operant.parts import exploration, networks, optimisers, rates, replay, schedules, tables, tiles
 
 _PARTS: tuple[type, ...] = (
     *(schedules.Linear, schedules.Cosine, schedules.Exponential),
     *(exploration.Random, exploration.Greedy, exploration.EpsilonGreedy, exploration.Boltzmann, exploration.UCB),
     *(networks.MLP, networks.MinAtarCNN, networks.NatureCNN, networks.GRU),
     *(optimisers.Adam, optimisers.RMSProp, optimisers.SGD),
-    *(replay.Uniform, rates.Visits, tables.TablePolicy),
+    *(replay.Uniform, rates.Visits, tables.TablePolicy, tiles.Tiles),
 )
 PARTS = {part.__name__: part for part in _PARTS}
 

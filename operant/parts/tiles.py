@@ -9,7 +9,7 @@ import math
 import gymnasium
 import jax.numpy as jnp
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from jax import Array
 
 from operant.errors import OperantError
@@ -21,7 +21,7 @@ LARGEST = 10**8  # features
 
 @component
 class Tiles:
-    """`num_tilings` grids of `bins` cells along each dimension of a bounded Box.
+    """`num_tilings` grids of `bins` cells along each dimension of a bounded Box, or along the numbers of a Discrete.
 
     Tiling k is displaced by k (1, 3, 5, ...) / `num_tilings` of a cell: by odd, unequal amounts, which generalise
     evenly in all directions. Without `memory` every cell has a feature of its own; with it, cells are hashed into so
@@ -35,23 +35,19 @@ class Tiles:
     def size(self, space: gymnasium.Space) -> int:
         """The number of features. Raises `OperantError` where `space` cannot be tiled."""
         check_range(self, 1, math.inf, "num_tilings", "bins", "memory")
-        if not isinstance(space, Box):
-            raise OperantError(f"tile coding needs observations in a Box, not {space}")
-        if max(np.abs(space.low).max(), np.abs(space.high).max()) > LARGEST_BOUND:
-            raise OperantError(f"tile coding needs bounds to every dimension, which {space} does not have")
+        low, _ = _bounds(space)
         if self.memory is not None:
             return self.memory
-        count = self.num_tilings * (self.bins + 1) ** math.prod(space.shape)
+        count = self.num_tilings * (self.bins + 1) ** low.size
         if count > LARGEST:
             raise OperantError(f"tile coding would need {count:.1g} features here: set its memory, or fewer bins")
         return count
 
     def features(self, space: gymnasium.Space, observation: Array) -> Array:
         """The numbers of the features that are 1: int32 `[..., num_tilings]` for observations with leading axes."""
-        assert isinstance(space, Box)
-        low, high = (jnp.asarray(bound.ravel(), jnp.float32) for bound in (space.low, space.high))
+        low, high = map(jnp.asarray, _bounds(space))
         values = jnp.asarray(observation, jnp.float32)
-        lead = values.shape[: values.ndim - len(space.shape)]
+        lead = values.shape[: values.ndim - len(space.shape or ())]
         values = values.reshape(*lead, 1, low.size)
         tilings = np.arange(self.num_tilings, dtype=np.int32)
         # In units of 1 / num_tilings of a cell, every displacement is whole.
@@ -71,11 +67,22 @@ class Tiles:
         return number
 
     def _hashed(self, cells: Array, tilings: np.ndarray) -> Array:
-        """Each cell's number below `memory`, by the mixing of 32-bit FNV-1a and a last shuffle of the bits."""
+        """Each cell's number below `memory`, its coordinates mixed in turn by MurmurHash3's last step."""
         state = jnp.broadcast_to(jnp.asarray(tilings, jnp.uint32), cells.shape[:-1])
         for k in range(cells.shape[-1]):
-            state = (state ^ cells[..., k].astype(jnp.uint32)) * np.uint32(16777619)
-            state = state ^ (state >> 15)
-        state = state * np.uint32(0x2C1B3C6D)
-        state = state ^ (state >> 12)
+            state = state * np.uint32(0x9E3779B9) + cells[..., k].astype(jnp.uint32)
+            for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+                state = (state ^ (state >> shift)) * np.uint32(factor)
         return (state % np.uint32(self.memory or 1)).astype(jnp.int32)
+
+
+def _bounds(space: gymnasium.Space) -> tuple[np.ndarray, np.ndarray]:
+    """The lower and upper bounds of each dimension, float32 `[D]`."""
+    if isinstance(space, Discrete):
+        return np.float32([space.start]), np.float32([space.start + space.n])
+    if not isinstance(space, Box):
+        raise OperantError(f"tile coding needs observations in a Box or Discrete, not {space}")
+    low, high = space.low.ravel(), space.high.ravel()
+    if max(np.abs(low).max(), np.abs(high).max()) > LARGEST_BOUND or (high <= low).any():
+        raise OperantError(f"tile coding needs bounds to every dimension, which {space} does not have")
+    return low.astype(np.float32), high.astype(np.float32)
