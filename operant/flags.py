@@ -17,7 +17,7 @@ import typing
 from typing import Any
 
 from operant.errors import OperantError, unknown
-from operant.kinds import NUMBER, TEXT, TRUTH, Kind, choice, optional, several, whole
+from operant.kinds import NUMBER, TEXT, TRUTH, Kind, choice, optional, rows, several, whole
 from operant.parsing import Flag
 from operant.parts.describe import PARTS
 from operant.parts.schedules import Linear, Schedule, format_scalar, parse_scalar
@@ -130,7 +130,11 @@ def _scalar(text: str) -> Any:
 
 SCALAR = Kind("FLOAT|SCHEDULE", _scalar, format_scalar)
 _PLAIN = {float: NUMBER, int: whole(), bool: TRUTH, str: TEXT}
-_TUPLES = {(int, ...): several(whole(), "whole numbers with commas, such as 64,64"), (str, ...): several(TEXT, "names")}
+_TUPLES = {
+    (int, ...): several(whole(), "whole numbers with commas, such as 64,64"),
+    (str, ...): several(TEXT, "names"),
+    (tuple[float, ...], ...): rows(NUMBER, "rows of numbers, such as 0.5,0.5;1,0"),
+}
 
 
 @functools.cache  # reading the source anew for each field would take most of a second

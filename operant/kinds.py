@@ -72,6 +72,16 @@ def several(kind: Kind, wanted: str) -> Kind:
     return Kind(f"{kind.metavar},...", read, lambda value: ",".join(map(kind.show, value)) or "none")
 
 
+def rows(kind: Kind, wanted: str) -> Kind:
+    """A tuple of tuples of `kind`: commas within a row, semicolons between rows; `none` is the empty one."""
+    row = several(kind, wanted)
+
+    def read(text: str) -> tuple:
+        return () if text.lower() == "none" else tuple(row.read(line) for line in text.strip("; ").split(";"))
+
+    return Kind(f"{row.metavar};...", read, lambda value: ";".join(map(row.show, value)) or "none")
+
+
 def _finite(text: str, wanted: str) -> float:
     try:
         value = float(text)

@@ -143,3 +143,13 @@ def test_comments_behind_fields_are_their_help():
 
 def test_names_of_parts():
     assert [kebab(part) for part in (GRU, EpsilonGreedy, RMSProp)] == ["gru", "epsilon-greedy", "rmsprop"]
+
+
+def test_tables_are_rows_of_numbers():
+    default = catalogue.find("mc-prediction").make()
+    table = ((0.5, 0.5), (1.0, 0.0))
+    assert read(default, "--policy.probabilities", "0.5,0.5; 1,0").policy.probabilities == table
+    flag = next(flag for flag in flags_of(default) if flag.name == "policy.probabilities")
+    assert flag.kind.read(flag.kind.show(table)) == table and flag.kind.read(flag.kind.show(())) == ()
+    with pytest.raises(ValueError, match="rows of numbers"):
+        flag.kind.read("0.5,half;1,0")

@@ -79,7 +79,7 @@ class Tiles:
 def _bounds(space: gymnasium.Space) -> tuple[np.ndarray, np.ndarray]:
     """The lower and upper bounds of each dimension, float32 `[D]`."""
     if isinstance(space, Discrete):
-        return np.float32([space.start]), np.float32([space.start + space.n])
+        return np.array([space.start], np.float32), np.array([space.start + space.n], np.float32)
     if not isinstance(space, Box):
         raise OperantError(f"tile coding needs observations in a Box or Discrete, not {space}")
     low, high = space.low.ravel(), space.high.ravel()

@@ -37,6 +37,7 @@ OTHERS = {
     "huber_threshold": 1.0,
     "baseline": False,
     "discount": 1,
+    "weighting": "ordinary",
 }
 
 
@@ -49,7 +50,7 @@ def test_every_algorithm_makes_the_round_trip(entry):
     plain = entry.make()
     names = {field.name for field in dataclasses.fields(entry.make)}
     changed = dataclasses.replace(plain, **{name: value for name, value in OTHERS.items() if name in names})
-    assert changed != plain
+    assert changed != plain or not names
     for algorithm in (plain, changed):
         assert build(entry.make, through_json(fields_of(algorithm)), "here") == algorithm
     assert build(entry.make, {}, "here") == plain
