@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from operant.checking.run import check
     from operant.environments import make
     from operant.learner import Learner
+    from operant.parts.component import component
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ _HOMES = {
     "check": "operant.checking.run",
     "make": "operant.environments",
     "Learner": "operant.learner",
+    "component": "operant.parts.component",
     "PPO": "operant.algorithms.policy.ppo",
     "REINFORCE": "operant.algorithms.policy.reinforce",
     "Random": "operant.algorithms.policy.random",
@@ -78,6 +80,7 @@ __all__ = [
     "TreeBackup",
     "WatkinsQLambda",
     "check",
+    "component",
     "environments",
     "equations",
     "finite",

@@ -1,6 +1,16 @@
-"""Every algorithm by name, with its place on the map of the field and how many environments suit it."""
+"""Every algorithm by name, with its place on the map of the field and how many environments suit it.
 
+Beside the library's own stand those of installed distributions, registered in their metadata under the entry-point
+group `operant.algorithms`. Their names are read without importing anything; a class is imported when it is asked for.
+"""
+
+import dataclasses
+import functools
+import inspect
+import re
+import sys
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from operant.algorithms.policy.ppo import PPO
@@ -28,7 +38,12 @@ from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
 from operant.algorithms.value.dqn import DQN
 from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
 from operant.algorithms.value.semi_gradient_td import SemiGradientTD
-from operant.errors import unknown
+from operant.contracts import Algorithm
+from operant.errors import OperantError, unknown
+from operant.parts.component import is_component
+
+GROUP = "operant.algorithms"
+METHODS = [name for name in vars(Algorithm) if not name.startswith("_")]
 
 
 @dataclass(frozen=True)
@@ -37,13 +52,13 @@ class Entry:
 
     name: str
     make: type
-    num_envs: int  # by default
-    steps: int  # by default
-    learns: str  # "value", "policy", "value and policy" or "nothing"
-    data: str  # "on-policy", "off-policy" or "none"
-    update: str  # "MC" (whole returns), "TD" (bootstrapped) or "none"
-    actions: str  # what it can choose among
-    summary: str
+    num_envs: int = 8  # by default
+    steps: int = 200_000  # by default
+    learns: str = ""  # "value", "policy", "value and policy" or "nothing"; empty where nobody has said
+    data: str = ""  # "on-policy", "off-policy" or "none"
+    update: str = ""  # "MC" (whole returns), "TD" (bootstrapped) or "none"
+    actions: str = ""  # what it can choose among
+    summary: str = ""
     model: bool = False  # whether it learns or is given a model of the world
 
 
@@ -99,16 +114,89 @@ ENTRIES = (
     Entry("watkins-q-lambda", WatkinsQLambda, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with eligibility traces, cut by exploring (Watkins 1989)"),
 )  # fmt: skip
-BY_NAME = {entry.name: entry for entry in ENTRIES}
+_OWN = {entry.name: entry for entry in ENTRIES}
+
+
+def names() -> list[str]:
+    """The names of all algorithms, the library's own first; nothing is imported."""
+    return [*_OWN, *_registered()]
 
 
 def find(name: str) -> Entry:
-    """The entry called `name`. Raises `OperantError`, with the nearest name, where there is none."""
-    if name.lower() in BY_NAME:
-        return BY_NAME[name.lower()]
-    raise unknown("algorithm", name, BY_NAME)
+    """The entry called `name`.
+
+    Raises `OperantError`, with the nearest name, where there is none, and where what a distribution registered under it
+    cannot be imported or is no algorithm.
+    """
+    name = name.lower()
+    if name in _OWN:
+        return _OWN[name]
+    registered = _registered()
+    if name in registered:
+        return _read(name, registered[name])
+    raise unknown("algorithm", name, [*_OWN, *registered])
 
 
 def entry_of(algorithm: Any) -> Entry | None:
     """The entry of an algorithm object, None for one that is not in the catalogue."""
-    return next((entry for entry in ENTRIES if type(algorithm) is entry.make), None)
+    own = next((entry for entry in ENTRIES if type(algorithm) is entry.make), None)
+    return own or next(
+        (_read(name, point) for name, point in _registered().items() if _imported(point) is type(algorithm)), None
+    )
+
+
+def _registered() -> dict[str, EntryPoint]:
+    """What installed distributions register; said once, what is left out because its name is taken or is no name."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        if point.name in _OWN or found.setdefault(point.name, point) is not point:
+            _say(f"{point.value}: left out, the algorithm {point.name!r} is another's")
+        elif not re.fullmatch(r"[a-z0-9]+([-_.][a-z0-9]+)*", point.name):
+            _say(f"{point.value}: left out, {point.name!r} is no name of lower-case letters, digits and dashes")
+            del found[point.name]
+    return found
+
+
+def _read(name: str, point: EntryPoint) -> Entry:
+    """The entry of a registered class; its attribute `catalogue`, a dict, may hold fields of `Entry`."""
+    where = f"algorithm {name!r}, registered as {point.value}"
+    try:
+        cls = point.load()
+    except Exception as error:
+        raise OperantError(
+            f"{where}: cannot be imported ({type(error).__name__}: {error})".replace("\n", " ")
+        ) from error
+    lacking = [method for method in METHODS if not callable(getattr(cls, method, None))]
+    if not isinstance(cls, type) or not is_component(cls) or lacking:
+        raise OperantError(f"{where}: is no class made with operant.component that has {', '.join(METHODS)}")
+    needed = [field.name for field in dataclasses.fields(cls) if field.init and _has_no_default(field)]
+    if needed:
+        raise OperantError(f"{where}: needs a default for its {needed[0]}")
+    summary = (inspect.getdoc(cls) or "").partition("\n")[0]
+    told: dict[str, Any] = {"summary": summary} | _place(cls, where)
+    return Entry(name, cls, **told)
+
+
+def _place(cls: type, where: str) -> dict[str, Any]:
+    told = getattr(cls, "catalogue", {})
+    kinds = {field.name: field.type for field in dataclasses.fields(Entry)[2:]}
+    for key, value in told.items() if isinstance(told, dict) else [("catalogue", told)]:
+        if type(value) is not kinds.get(key):
+            raise OperantError(f"{where}: its place in the catalogue cannot be {key}={value!r}")
+    return told
+
+
+def _has_no_default(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _imported(point: EntryPoint) -> Any:
+    """What `point` names, where its module is imported already."""
+    return functools.reduce(
+        lambda value, name: getattr(value, name, None), point.attr.split("."), sys.modules.get(point.module)
+    )
+
+
+@functools.cache
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

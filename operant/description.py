@@ -68,9 +68,9 @@ def read(folder: RunFolder) -> dict[str, Any]:
 def algorithm_of(description: dict[str, Any], folder: RunFolder) -> Any:
     """The algorithm that a run says it is of, found in the catalogue. Raises `OperantError` where it is not there."""
     where = str(folder.description)
-    if description["algorithm"] not in catalogue.BY_NAME:
+    if description["algorithm"] not in catalogue.names():
         raise OperantError(f"{where}: {description['algorithm']!r} is not in the catalogue: pass algorithm=")
-    return build(catalogue.BY_NAME[description["algorithm"]].make, description["fields"], where)
+    return build(catalogue.find(description["algorithm"]).make, description["fields"], where)
 
 
 def environment_of(description: dict[str, Any], folder: RunFolder) -> str:

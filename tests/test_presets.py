@@ -44,7 +44,7 @@ def test_what_there_is():
         ("dqn", "CartPole-v1"),
         ("reinforce", "CartPole-v1"),
     }
-    assert {preset.algorithm for preset in EVERY} <= set(catalogue.BY_NAME)
+    assert {preset.algorithm for preset in EVERY} <= set(catalogue.names())
     assert presets.find("ppo", "CartPole-v9") is None and presets.find("ppo", object()) is None
 
 

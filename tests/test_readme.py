@@ -43,7 +43,7 @@ def test_commands_exist(line):
     words = shlex.split(line, comments=True) if line.startswith("operant ") else []
     if words:
         assert words[1] in COMMANDS
-        assert words[1] != "train" or words[2] in catalogue.BY_NAME
+        assert words[1] != "train" or words[2] in catalogue.names()
 
 
 def test_the_map_names_what_is_there():
@@ -51,4 +51,4 @@ def test_the_map_names_what_is_there():
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+)\|", PAGES["README.md"], re.MULTILINE)
     here = " ".join(cell for _, cell in rows).lower()
     for name in ("dqn", "ppo", "reinforce", "q-learning", "expected-sarsa", "dyna-q", "prioritised-sweeping"):
-        assert name in catalogue.BY_NAME and name.replace("-", " ") in here.replace("-", " ")
+        assert name in catalogue.names() and name.replace("-", " ") in here.replace("-", " ")

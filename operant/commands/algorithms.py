@@ -3,6 +3,7 @@
 from typing import Any
 
 from operant.commands.common import JSON, SWITCHES
+from operant.errors import OperantError
 from operant.parsing import Command, Flag, cut, parse
 
 # The filters of `operant algorithms`: those that ..., and the test.
@@ -28,9 +29,16 @@ def main(argv: list[str]) -> int:
 
     from operant import catalogue, presets
     from operant.commands.output import console, print_json
+    from operant.running import say
 
+    known = []
+    for name in catalogue.names():
+        try:
+            known.append(catalogue.find(name))
+        except OperantError as error:  # somebody's installed package is broken: the others are still there
+            say(str(error))
     tests = [test for name, (_, test) in FILTERS.items() if values[name]]
-    entries = [entry for entry in catalogue.ENTRIES if all(test(entry) for test in tests)]
+    entries = [entry for entry in known if all(test(entry) for test in tests)]
     if values["json"]:
         columns: tuple[str, ...] = (
             "name",
