@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jax import Array
 
-from operant.parts.component import component
+from operant.parts.component import check_range, component
 from operant.parts.schedules import Cosine, Exponential, Linear, at
 from operant.parts.tables import read
 
@@ -22,6 +22,13 @@ class Visits:
 
 
 Rate: TypeAlias = float | Linear | Cosine | Exponential | Visits
+
+
+def check_rate(algorithm: Any) -> None:
+    """Raise `OperantError` where the learning rate of `algorithm` is out of its range."""
+    check_range(algorithm, 0, 1, "learning_rate")
+    if isinstance(algorithm.learning_rate, Visits):
+        check_range(algorithm.learning_rate, 0, 1, "power")
 
 
 def start_counts(rate: Rate, shape: tuple[int, ...]) -> Any:

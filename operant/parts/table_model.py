@@ -31,11 +31,11 @@ def fresh_model(shape: tuple[int, int]) -> Model:
 
 def remember(model: Model, state: Array, action: Array, outcome: Outcome) -> Model:
     """`model` after the transition `(state, action) -> outcome`."""
-    (rewards, ends, targets), tried = model
+    (rewards, continues, targets), tried = model
     at = state, action
     new = Outcome(
         rewards.at[at].set(outcome.reward, mode="promise_in_bounds"),
-        ends.at[at].set(outcome.continues, mode="promise_in_bounds"),
+        continues.at[at].set(outcome.continues, mode="promise_in_bounds"),
         targets.at[at].set(outcome.next_state, mode="promise_in_bounds"),
     )
     return Model(new, tried.at[at].set(True, mode="promise_in_bounds"))

@@ -18,7 +18,7 @@ from operant.contracts import Context, Spec, Window
 from operant.errors import OperantError
 from operant.parts.component import check_range
 from operant.parts.exploration import Exploration, refuse_counts
-from operant.parts.rates import Rate, Visits, start_counts
+from operant.parts.rates import Rate, check_rate, start_counts
 from operant.parts.tables import TablePolicy, num_actions, num_states, read, state_index
 
 
@@ -113,15 +113,14 @@ def _check(algorithm: Any, spec: Spec) -> None:
     """Raise `OperantError` where the problem has no table or a field is out of its range."""
     num_states(spec.observation_space)
     num_actions(spec.action_space)
-    for name, low, high in (("learning_rate", 0, 1), ("discount", 0, 1), ("trace_decay", 0, 1), ("n", 1, math.inf)):
+    check_rate(algorithm)
+    for name, low, high in (("discount", 0, 1), ("trace_decay", 0, 1), ("n", 1, math.inf)):
         if hasattr(algorithm, name):
             check_range(algorithm, low, high, name)
     if (kind := getattr(algorithm, "traces", None)) is not None:
         kinds = get_args(get_type_hints(type(algorithm))["traces"])
         if kind not in kinds:
             raise OperantError(f"{type(algorithm).__name__}'s traces must be one of {', '.join(kinds)}, not {kind!r}")
-    if isinstance(algorithm.learning_rate, Visits):
-        check_range(algorithm.learning_rate, 0, 1, "power")
 
 
 class Row(NamedTuple):

@@ -182,5 +182,7 @@ def test_what_cannot_be_served_is_refused():
                 algorithm.check(dataclasses.replace(SPEC, **{space: Box(-1.0, 1.0, (2,))}))
     with pytest.raises(OperantError, match="learning_rate"):
         Bandit(learning_rate=2.0).check(SPEC)
+    with pytest.raises(OperantError, match="power must be between 0 and 1"):
+        Bandit(learning_rate=Visits(2.0)).check(SPEC)
     with pytest.raises(OperantError, match="learning_rate"):
         GradientBandit(learning_rate=-1.0).check(SPEC)

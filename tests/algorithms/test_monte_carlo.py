@@ -180,6 +180,22 @@ def test_a_policy_judged_by_its_own_episodes_is_plain_monte_carlo(weighting):
     np.testing.assert_allclose(same, plain, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("weighting", ["weighted", "ordinary"])
+def test_an_action_that_neither_policy_takes_does_not_spoil_the_weights_of_short_episodes(weighting):
+    # Behind the end of a short episode stand zeros, an impossible action among them: a ratio of 0 / 0.
+    always = TablePolicy.of(np.eye(ACTIONS)[[1] * STATES])
+    rewards = jnp.zeros((LIMIT, 1)).at[:2, 0].set(jnp.array([1.0, 2.0]))
+    number, none = jnp.zeros((LIMIT, 1), jnp.int32), jnp.zeros((LIMIT, 1), bool)
+    steps = Step(
+        number.at[1].set(1), number.at[:2].set(1), rewards, none.at[1].set(True), none, number.at[:2].set(1), ()
+    )
+    window = Window(steps, (), jnp.zeros(1, jnp.int32), jnp.int32(0), none.at[:2].set(True))
+    algorithm = OffPolicyMCPrediction(always, always, DISCOUNT, weighting)
+    context = CONTEXT._replace(spec=dataclasses.replace(SPEC, num_envs=1))
+    state, _ = algorithm.learn(algorithm.init(jax.random.key(0), context.spec), window, jax.random.key(0), context)
+    np.testing.assert_allclose(state.policy.values, [1.0 + 2.0 * DISCOUNT, 2.0, 0.0, 0.0], rtol=1e-6)
+
+
 def trained(algorithm, problem, iterations, num_envs=8, seeds=1, seed=0, **kwargs):
     """The states after training on a finite problem, with a leading axis of seeds."""
     driver = CompiledDriver(algorithm, make(problem, kwargs=kwargs or None), num_envs, num_seeds=seeds)

@@ -21,9 +21,9 @@ from jax import Array
 
 from operant.contracts import Context, Online, Spec, Window
 from operant.core.metrics import Ratio
-from operant.parts.component import check_range, component
+from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
-from operant.parts.rates import Rate, Visits, step_size
+from operant.parts.rates import Rate, Visits, check_rate, step_size
 from operant.parts.tables import num_actions, num_states, read, state_index
 from operant.parts.tabular import Errors, Row, State, in_turn
 
@@ -44,7 +44,7 @@ class Bandit:
     def check(self, spec: Spec) -> None:
         num_states(spec.observation_space)
         num_actions(spec.action_space)
-        check_range(self, 0, 1, "learning_rate")
+        check_rate(self)
 
     def window(self) -> Online:
         return Online()

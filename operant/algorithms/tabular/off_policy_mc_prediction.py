@@ -83,7 +83,8 @@ class OffPolicyMCPrediction:
         # 2. W_t = ratio_t W_{t+1} inside an episode, ratio_t at its last step.
         returns = episode_returns(window, read(values, following), self.discount)
         chances = (read(table.table(context.spec), states, steps.action) for table in (self.policy, self.behaviour))
-        ratio, inside = jnp.divide(*chances), 1.0 - steps.last
+        # Behind an episode's end stand actions that may have no chance at all, and 0 / 0 would spoil what is before.
+        ratio, inside = jnp.where(window.valid, jnp.divide(*chances), 1.0), 1.0 - steps.last
         weights = reverse_recurrence(ratio * inside, ratio * (1.0 - inside))
         # 3. The sum of w x over the sum of w, where w x is W G.
         counted = visited(self.visits, states, window.valid, values.size)
