@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from operant.environments import make
     from operant.learner import Learner
     from operant.parts.component import component
+    from operant.portable.policy import load_numpy
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ _HOMES = {
     "make": "operant.environments",
     "Learner": "operant.learner",
     "component": "operant.parts.component",
+    "load_numpy": "operant.portable.policy",
     "PPO": "operant.algorithms.policy.ppo",
     "REINFORCE": "operant.algorithms.policy.reinforce",
     "Random": "operant.algorithms.policy.random",
@@ -85,6 +87,7 @@ __all__ = [
     "equations",
     "finite",
     "load",
+    "load_numpy",
     "make",
     "resume",
     "train",

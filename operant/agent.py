@@ -18,6 +18,7 @@ from operant.errors import OperantError
 from operant.parts.component import strong
 from operant.parts.encoders import canonical_dtype, children, example
 from operant.parts.heads import restart
+from operant.portable.policy import NumpyPolicy
 from operant.synonyms import AGENT
 from operant.words import answers_words, unknown_name
 
@@ -116,6 +117,15 @@ class Agent:
         seed = self.description["seeds"][:1]
         folder.write_description(self.description | {"seeds": seed})
         checkpoint.save(folder.policies, "0", jax.tree.map(lambda leaf: leaf[None], self.policy), {})
+
+    def to_numpy(self) -> NumpyPolicy:
+        """The greedy policy in NumPy alone, to be saved and loaded (`operant.load_numpy`) where JAX is not installed.
+
+        Raises `OperantError` where the policy does something that NumPy has no operation for here.
+        """
+        from operant.exported import to_numpy
+
+        return to_numpy(self)
 
     def _spec(self, size: int) -> Spec:
         limit = self.description.get("time_limit")
