@@ -85,6 +85,8 @@ def _flags(name: str, value: Any, path: str) -> Flags:
         return [(name, [_text(value, path, name)])]
     if name == "env_kwargs":
         return [(name, [f"{key}={inner if isinstance(inner, str) else repr(inner)}" for key, inner in value.items()])]
+    if "external" in value:
+        raise OperantError(f"{path}: {name} is your own {str(value['external'])[:80]}, which no file can say")
     fields = dict(value)
     flags: Flags = []
     if "type" in fields:

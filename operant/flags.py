@@ -20,7 +20,7 @@ from operant.errors import OperantError, unknown
 from operant.kinds import NUMBER, TEXT, TRUTH, Kind, choice, optional, rows, several, whole
 from operant.parsing import Flag
 from operant.parts.describe import PARTS
-from operant.parts.schedules import Linear, Schedule, format_scalar, parse_scalar
+from operant.parts.schedules import Schedule, format_scalar, parse_scalar
 from operant.words import MEANINGS
 
 _SPELLED = {"MinAtarCNN": "minatar-cnn", "RMSProp": "rmsprop"}
@@ -106,7 +106,7 @@ def _kind(hint: Any, value: Any) -> Kind | None:
     if typing.get_origin(hint) is typing.Literal:
         return choice(*choices)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        if Linear in choices:
+        if Schedule in choices:
             return SCALAR
         inner = [each for each in choices if each is not type(None)]
         kind = _kind(inner[0], value) if len(inner) == 1 else None
@@ -119,10 +119,10 @@ def _kind(hint: Any, value: Any) -> Kind | None:
 def _scalar(text: str) -> Any:
     wanted = "a number or a schedule such as linear(1e-3,0) or linear(1,0.05,over=0.5)"
     try:
-        value = parse_scalar(text)
+        value: Any = parse_scalar(text)
     except OperantError:
         raise ValueError(wanted) from None
-    numbers = dataclasses.astuple(value) if isinstance(value, Schedule) else (value,)
+    numbers: Any = (value,) if isinstance(value, float) else dataclasses.astuple(value)
     if not all(map(math.isfinite, numbers)):
         raise ValueError(wanted)
     return value

@@ -6,16 +6,19 @@ sit in the tree definition: they are hashable, compared by value, and changing o
 
 The rule, read off the annotation once, when the class is made:
 
-- `float`, `float | None`, `Scalar` and other components (recursively) are data;
+- `float`, `float | None`, `Scalar` and other components (recursively) are data, and so is a field that is annotated
+  with a shape of components (a protocol, such as `Schedule`), whoever made the component in it;
 - an integer is data where it is written `data(4)`;
 - everything else (`int`, `str`, `bool`, tuples, recipes) is structure.
 """
 
 import dataclasses
+import inspect
 import math
 import numbers
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -27,11 +30,22 @@ from operant.words import answers_words
 
 T = TypeVar("T")
 _COMPONENTS: dict[type, dict[str, Any]] = {}  # of each, the dtype of its data fields
+_SHAPES: dict[type, str] = {}  # protocols that components may fit, and how people call one that does
 
 
 def data(default: int) -> Any:
     """A dataclass field holding an integer that is data: `num_quantiles: int = data(8)`."""
     return dataclasses.field(default=default, metadata={"data": True})
+
+
+def shape(called: str) -> Callable[[type[T]], type[T]]:
+    """Make a protocol (`runtime_checkable`) the shape of components, users' own too; errors call one `called`."""
+
+    def register(protocol: type[T]) -> type[T]:
+        _SHAPES[protocol] = called
+        return protocol
+
+    return register
 
 
 def is_component(value: Any) -> bool:
@@ -44,7 +58,7 @@ def _is_data(annotation: Any) -> bool:
         return any(_is_data(choice) for choice in typing.get_args(annotation))
     if typing.get_origin(annotation) is typing.Annotated:
         return _is_data(typing.get_args(annotation)[0])
-    return annotation in (float, jax.Array) or annotation in _COMPONENTS
+    return annotation in (float, jax.Array) or annotation in _COMPONENTS or annotation in _SHAPES
 
 
 @dataclass_transform(frozen_default=True)
@@ -103,7 +117,9 @@ def check_fields(value: Any) -> None:
     hints = typing.get_type_hints(type(value), include_extras=True)
     for field in dataclasses.fields(value):
         given, hint = getattr(value, field.name), hints[field.name]
-        if is_component(given):
+        choices = typing.get_args(hint) or (hint,)
+        open_field = any(each in choices for each in _SHAPES)
+        if is_component(given) and (not open_field or isinstance(given, tuple(filter(inspect.isclass, choices)))):
             check_fields(given)
         elif _is_data(hint) or hint in (int, bool, str):
             _check_plain(type(value).__name__, field.name, given, hint)
@@ -118,8 +134,11 @@ def _check_plain(owner: str, name: str, given: Any, hint: Any) -> None:
     elif hint is int:
         good, wanted = isinstance(given, numbers.Integral) and not isinstance(given, bool), "a whole number"
     else:
+        shapes = [called for each, called in _SHAPES.items() if each in choices]
+        words = [*(["a finite number"] if float in choices or not shapes else []), *shapes]
         number = isinstance(given, numbers.Real | jax.Array | np.ndarray) and not isinstance(given, bool)
-        good, wanted = number and bool(np.isfinite(np.asarray(given)).all()), "a finite number"
+        good = number and words != shapes and bool(np.isfinite(np.asarray(given)).all())
+        wanted = " or ".join(words)
     if not good:
         raise OperantError(f"{owner}'s {name} must be {wanted}, not {given!r}")
 

@@ -3,18 +3,35 @@
 Every rule answers two questions: which action to take (`select`), and how likely each was (`probabilities`, for
 expected updates and importance weights). Both take action values `[B, A]`, the progress of training, and `counts`
 `[B, A]`: how often each action was taken in the present state. Only rules with `needs_counts` read them; an algorithm
-that keeps none refuses those. Equal values are equally likely, so that a table of zeros does not always act alike.
+that keeps none refuses those. A rule is any component with these: those below, and users' own. Equal values are equally
+likely, so that a table of zeros does not always act alike.
 """
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from operant.errors import OperantError
-from operant.parts.component import component
-from operant.parts.schedules import Linear, Scalar, Schedule, at
+from operant.parts.component import component, shape
+from operant.parts.schedules import Linear, Scalar, at
+
+
+@shape("an exploration rule (a component with select, probabilities and needs_counts)")
+@runtime_checkable
+class Exploration(Protocol):
+    """A rule that chooses actions while training."""
+
+    needs_counts: ClassVar[bool]
+
+    def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
+        """Actions int32 `[B]` for action values `[B, A]`."""
+        ...
+
+    def probabilities(self, values: Array, progress: Array, counts: Array | None = None) -> Array:
+        """The probability of each action, `[B, A]`."""
+        ...
 
 
 @component
@@ -109,9 +126,6 @@ class UCB:
         return jnp.where(counts > 0, values + bonus, jnp.inf)
 
 
-Exploration: TypeAlias = Random | Greedy | EpsilonGreedy | Boltzmann | UCB
-
-
 def refuse_counts(exploration: Exploration, name: str) -> None:
     """Raise `OperantError` where a rule that needs counts is given to the algorithm `name`, which keeps none."""
     if exploration.needs_counts:
@@ -120,10 +134,12 @@ def refuse_counts(exploration: Exploration, name: str) -> None:
 
 def is_soft(exploration: Exploration) -> bool:
     """Whether every action has a chance at all times, as importance sampling from this behaviour needs."""
-    if isinstance(exploration, EpsilonGreedy):
-        epsilon = exploration.epsilon
-        return all(x > 0 for x in ((epsilon.start, epsilon.end) if isinstance(epsilon, Schedule) else (epsilon,)))
-    return isinstance(exploration, Random | Boltzmann)
+    if isinstance(exploration, Random | Boltzmann):
+        return True  # though float32 may round a chance to zero
+    if exploration.needs_counts:
+        return False
+    values = jnp.array([[0.0, 1.0]])
+    return all(bool(jnp.all(exploration.probabilities(values, jnp.float32(x)) > 0)) for x in (0.0, 0.5, 1.0))
 
 
 def among(allowed: Array, which: Array) -> Array:

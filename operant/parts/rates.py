@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from operant.parts.component import check_range, component
-from operant.parts.schedules import Cosine, Exponential, Linear, at
+from operant.parts.schedules import Scalar, at
 from operant.parts.tables import read
 
 
@@ -21,7 +21,7 @@ class Visits:
     power: float = 1.0
 
 
-Rate: TypeAlias = float | Linear | Cosine | Exponential | Visits
+Rate: TypeAlias = Scalar | Visits
 
 
 def check_rate(algorithm: Any) -> None:

@@ -1,14 +1,30 @@
-"""Schedules: values that depend on the progress of training, in [0, 1]. A `Scalar` is a number or a schedule."""
+"""Schedules: values that depend on the progress of training, in [0, 1]. A `Scalar` is a number or a schedule.
+
+A schedule is any component with a method `at`: those below, which have a text form, and users' own.
+"""
 
 import math
 import re
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import jax.numpy as jnp
 from jax import Array
 
 from operant.errors import OperantError
-from operant.parts.component import component
+from operant.parts.component import component, is_component, shape
+
+
+@shape("a schedule (a component with at)")
+@runtime_checkable
+class Schedule(Protocol):
+    """A value that follows the progress of training."""
+
+    def at(self, progress: Array | float) -> Array:
+        """The value at `progress`, in [0, 1]; a scalar array, computed by JAX."""
+        ...
+
+
+Scalar: TypeAlias = float | Schedule
 
 
 def _require_positive(schedule: Any, *names: str) -> None:
@@ -65,14 +81,13 @@ class Exponential:
         return self.start * (self.end / self.start) ** jnp.clip(progress / self.over, 0.0, 1.0)
 
 
-Schedule: TypeAlias = Linear | Cosine | Exponential
-Scalar: TypeAlias = float | Linear | Cosine | Exponential
 _KINDS = {"linear": Linear, "cosine": Cosine, "exponential": Exponential}
 
 
 def at(scalar: Scalar | Array, progress: Array | float) -> Array:
     """The value of a `Scalar` at `progress`; a plain number is its own constant schedule."""
-    return scalar.at(progress) if isinstance(scalar, Schedule) else jnp.asarray(scalar, jnp.float32)
+    # Not by the shape: JAX's arrays have an attribute `at` too.
+    return cast(Schedule, scalar).at(progress) if is_component(scalar) else jnp.asarray(scalar, jnp.float32)
 
 
 def parse_scalar(text: str) -> Scalar:
@@ -109,8 +124,10 @@ def _number(text: str) -> float:
 
 
 def format_scalar(scalar: Scalar) -> str:
-    """The text that `parse_scalar` reads back."""
-    if isinstance(scalar, Schedule):
+    """The text that `parse_scalar` reads back; of a user's own schedule, which has none, its name."""
+    if is_component(scalar) and type(scalar) not in _KINDS.values():
+        return type(scalar).__name__
+    if isinstance(scalar, Linear | Cosine | Exponential):
         name = type(scalar).__name__.lower()
         return f"{name}({float(scalar.start)!r},{float(scalar.end)!r},over={float(scalar.over)!r})"
-    return repr(float(scalar))
+    return repr(float(cast(float, scalar)))
