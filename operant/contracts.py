@@ -107,7 +107,11 @@ class Context(NamedTuple):
 
 
 class State(Protocol):
-    """Everything learned that must survive; a NamedTuple of arrays whose field `policy` is all acting reads."""
+    """Everything learned that must survive; a NamedTuple of arrays whose field `policy` is all acting reads.
+
+    What streams carry from one window to the next (steps that wait, traces) is a field `carried`, all zeros at the
+    start of an episode: a driver whose environments were reset between two windows clears it.
+    """
 
     @property
     def policy(self) -> PyTree: ...

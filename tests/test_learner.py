@@ -7,6 +7,7 @@ import gymnasium
 import jax
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import operant
@@ -21,6 +22,7 @@ from operant.environments import Host
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 from operant.parts.replay import Uniform
+from operant.parts.tiles import Tiles
 
 ITERATIONS = 6
 SMALL = MLP((8,))
@@ -202,6 +204,34 @@ def test_a_reset_by_hand_is_a_truncation():
     steps = windows[0].steps
     assert (steps.next_observation[0] == steps.observation[1]).all()
     assert not (steps.next_observation[2] == steps.observation[3]).all()
+
+
+@pytest.mark.parametrize(
+    "name, fields",
+    [
+        ("sarsa", {}),
+        ("n-step-sarsa", {"n": 2}),
+        ("n-step-td", {"n": 2}),
+        ("tree-backup", {"n": 2}),
+        ("sarsa-lambda", {}),
+        ("td-lambda", {}),
+        ("watkins-q-lambda", {}),
+        ("semi-gradient-sarsa", {"tiles": Tiles(1, 3)}),
+    ],
+)
+def test_what_follows_a_reset_by_hand_teaches_nothing_to_the_episode_before(name, fields):
+    # One action; 2 ends with a reward, 0 -> 1 is paid nothing and cut by hand in between. Only 2 has earned it.
+    learner = operant.Learner(name, Spec(Discrete(3), Discrete(1), 1), steps=4, learning_rate=0.5, **fields)
+    learner.act(2)
+    learner.observe(1.0, True, False, 0)
+    learner.act(0)
+    learner.observe(0.0, False, False, 1)
+    learner.reset()
+    learner.act(2)
+    learner.observe(1.0, True, False, 0)
+    learned = np.sort(np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(learner._carry.state.policy)]))
+    np.testing.assert_allclose(learned[-1], 0.75)
+    np.testing.assert_array_equal(learned[:-1], 0.0)
 
 
 def test_wrong_orders_and_shapes_are_told_in_one_line():

@@ -80,6 +80,8 @@ class Loop:
 
     def learn(self, carry: HostCarry) -> HostCarry:
         """One iteration from the window that is full; consumes `carry`."""
+        if self.rollout.severed:
+            carry = carry._replace(state=_severed(carry.state))
         window, ratios = self.rollout.close()
         return self._learn(self.algorithm, carry, window, ratios, self._clock)
 
@@ -117,3 +119,9 @@ class Loop:
         health = examine(carry.health, clock.iteration, observed, rewards, metrics, state.policy)
         policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), carry.state.policy, state.policy)
         return HostCarry(carry.key, state._replace(policy=policy), add(carry.totals, metrics | ratios), health)
+
+
+def _severed(state: Any) -> Any:
+    """`state` at the start of an episode in every stream."""
+    carried = getattr(state, "carried", ())
+    return state._replace(carried=jax.tree.map(jnp.zeros_like, carried)) if jax.tree.leaves(carried) else state

@@ -20,7 +20,8 @@ class Rollout:
     """Gathers windows of `length` steps, or of whole episodes of at most `length` steps.
 
     A window is opened, then `act` and `observe` alternate until it is `full`, and `close` hands it over. Episodes
-    run on from one window to the next; after `reset` every environment is at the start of one.
+    run on from one window to the next; after `reset` every environment is at the start of one. `severed` tells that
+    the window continues nothing that was learned from before it.
     """
 
     def __init__(self, spec: Spec, length: int, episodic: bool):
@@ -40,6 +41,8 @@ class Rollout:
             last = self._steps[-1]
             self._steps[-1] = last._replace(truncated=last.truncated | ~last.terminated)
             self._alive = self._alive & ~self.episodic
+        # The steps before were learned from already: nothing in a window can say that their episodes were cut.
+        self.severed = not self._steps
 
     def open(self, algorithm: Any, policy: Any, key: Array, clock: Clock) -> None:
         """Begin a window: `policy` acts in it, with the keys of the clock's iteration."""
@@ -84,6 +87,7 @@ class Rollout:
     def close(self) -> tuple[Window, dict[str, Ratio]]:
         """The window, and the sums and counts of the episodes that ended in it."""
         (steps, self._steps), valid = (self._steps, []), self._valid
+        self.severed = False
         padding = self.length - len(steps)
         steps += [jax.tree.map(np.zeros_like, steps[-1])] * padding
         valid += [np.zeros(self.spec.num_envs, bool)] * padding

@@ -44,7 +44,7 @@ class Pending(NamedTuple):
 
 class State(NamedTuple):
     policy: Array  # w, [A, tiles]
-    pending: Pending
+    carried: Pending
 
 
 @component
@@ -110,7 +110,7 @@ class SemiGradientSARSA:
         columns = here, following, steps.action, steps.reward, steps.continues, steps.last
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), columns)
         slots = jnp.tile(window.slots, steps.reward.shape[0])
-        (weights, pending), errors = jax.lax.scan(step, (state.policy, state.pending), (slots, *flat))
+        (weights, pending), errors = jax.lax.scan(step, (state.policy, state.carried), (slots, *flat))
         return State(weights, pending), {"td_error": Ratio(jnp.sum(errors), jnp.float32(errors.size))}
 
 
