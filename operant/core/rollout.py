@@ -41,8 +41,9 @@ class Rollout:
             last = self._steps[-1]
             self._steps[-1] = last._replace(truncated=last.truncated | ~last.terminated)
             self._alive = self._alive & ~self.episodic
-        # The steps before were learned from already: nothing in a window can say that their episodes were cut.
-        self.severed = not self._steps
+        else:
+            # The steps before were learned from already: nothing in a window can say that their episodes were cut.
+            self.severed = True
 
     def open(self, algorithm: Any, policy: Any, key: Array, clock: Clock) -> None:
         """Begin a window: `policy` acts in it, with the keys of the clock's iteration."""
