@@ -63,7 +63,10 @@ class CompiledDriver:
         self._axis = 0 if several else None
         window = members[0].window()
         if isinstance(window, Episodes) and self.spec.time_limit is None:
-            raise OperantError(f"{environment.name} has no time limit, and whole episodes need one")
+            raise OperantError(
+                f"{environment.name} has no time limit, and whole episodes need one: "
+                "env_kwargs max_steps_in_episode=100, for example"
+            )
         self.episodic, self.online = isinstance(window, Episodes), isinstance(window, Online)
         self.length: int = self.spec.time_limit if self.episodic else window.length  # type: ignore[assignment]
         self.steps_per_iteration = self.length * num_envs

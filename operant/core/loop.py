@@ -44,7 +44,9 @@ class Loop:
             window = Steps(1)  # acting waits for every update anyway
         self.episodic = isinstance(window, Episodes)
         if self.episodic and spec.time_limit is None:
-            raise OperantError(f"{name} has no time limit, and whole episodes need one")
+            raise OperantError(
+                f"{name} has no time limit, and whole episodes need one: env_kwargs max_episode_steps=100, for example"
+            )
         self.length: int = spec.time_limit if self.episodic else window.length  # type: ignore[assignment]
         self.steps_per_iteration = self.length * self.num_envs
         self.rollout = Rollout(spec, self.length, self.episodic)

@@ -11,7 +11,7 @@ import gymnasium
 from gymnasium.vector import VectorEnv
 
 from operant.environments.compiled import Compiled
-from operant.environments.finite import Finite
+from operant.environments.finite import Finite, Limit
 from operant.environments.host import Host
 from operant.environments.several import several
 from operant.errors import OperantError, unknown
@@ -149,7 +149,9 @@ def _gymnax_names() -> list[str]:
 
 def _by_name(name: str, backend: str, kwargs: dict[str, Any]) -> Any:
     if name in problem_names() and (backend == "compiled" or (backend == "auto" and "render_mode" not in kwargs)):
-        return Compiled(_finite(problem(name, **kwargs), name))
+        limit = {field: value for field, value in kwargs.items() if field in Limit._fields}
+        rest = {field: value for field, value in kwargs.items() if field not in limit}
+        return _compiled(_finite(problem(name, **rest), name), None, name, limit)
     if backend != "gymnasium" and ":" not in name and name in _gymnax_names():
         import gymnax
 

@@ -150,6 +150,8 @@ def test_problems_and_files_have_names(tmp_path):
     assert make("windy-grid").observation_space.n == 70
     maze = make("maze", kwargs={"height": 5, "width": 6})
     assert isinstance(maze, Compiled) and maze.environment.mdp.num_states == problems.maze(5, 6).num_states
+    cut = make("maze", kwargs={"height": 5, "width": 6, "max_steps_in_episode": 7})
+    assert cut.time_limit == 7 and cut.environment.mdp.num_states == maze.environment.mdp.num_states
     joint().save(tmp_path / "own.mdp")
     assert make(str(tmp_path / "own.mdp")).observation_space.n == 3
     for wrong, words in {"windy-grd": "did you mean 'windy-grid'", "maze": "maze could not be made: TypeError"}.items():
