@@ -12,10 +12,18 @@ if TYPE_CHECKING:
     from operant.algorithms.policy.ppo import PPO
     from operant.algorithms.policy.random import Random
     from operant.algorithms.policy.reinforce import REINFORCE
+    from operant.algorithms.tabular.bandit import Bandit
     from operant.algorithms.tabular.double_q_learning import DoubleQLearning
+    from operant.algorithms.tabular.dyna_q import DynaQ
     from operant.algorithms.tabular.expected_sarsa import ExpectedSARSA
+    from operant.algorithms.tabular.gradient_bandit import GradientBandit
+    from operant.algorithms.tabular.mc_prediction import MCPrediction
+    from operant.algorithms.tabular.monte_carlo import MonteCarlo
     from operant.algorithms.tabular.n_step_sarsa import NStepSARSA
     from operant.algorithms.tabular.n_step_td import NStepTD
+    from operant.algorithms.tabular.off_policy_mc import OffPolicyMC
+    from operant.algorithms.tabular.off_policy_mc_prediction import OffPolicyMCPrediction
+    from operant.algorithms.tabular.prioritised_sweeping import PrioritisedSweeping
     from operant.algorithms.tabular.q_learning import QLearning
     from operant.algorithms.tabular.sarsa import SARSA
     from operant.algorithms.tabular.sarsa_lambda import SARSALambda
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
     from operant.algorithms.tabular.tree_backup import TreeBackup
     from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
     from operant.algorithms.value.dqn import DQN
+    from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
+    from operant.algorithms.value.semi_gradient_td import SemiGradientTD
     from operant.api import Agent, Agents, load, resume, train
     from operant.checking.run import check
     from operant.environments import make
@@ -48,6 +58,16 @@ _HOMES = {
     "REINFORCE": "operant.algorithms.policy.reinforce",
     "Random": "operant.algorithms.policy.random",
     "DQN": "operant.algorithms.value.dqn",
+    "Bandit": "operant.algorithms.tabular.bandit",
+    "DynaQ": "operant.algorithms.tabular.dyna_q",
+    "GradientBandit": "operant.algorithms.tabular.gradient_bandit",
+    "MCPrediction": "operant.algorithms.tabular.mc_prediction",
+    "MonteCarlo": "operant.algorithms.tabular.monte_carlo",
+    "OffPolicyMC": "operant.algorithms.tabular.off_policy_mc",
+    "OffPolicyMCPrediction": "operant.algorithms.tabular.off_policy_mc_prediction",
+    "PrioritisedSweeping": "operant.algorithms.tabular.prioritised_sweeping",
+    "SemiGradientSARSA": "operant.algorithms.value.semi_gradient_sarsa",
+    "SemiGradientTD": "operant.algorithms.value.semi_gradient_td",
     "DoubleQLearning": "operant.algorithms.tabular.double_q_learning",
     "ExpectedSARSA": "operant.algorithms.tabular.expected_sarsa",
     "NStepSARSA": "operant.algorithms.tabular.n_step_sarsa",
@@ -70,14 +90,24 @@ __all__ = [
     "TD",
     "Agent",
     "Agents",
+    "Bandit",
     "DoubleQLearning",
+    "DynaQ",
     "ExpectedSARSA",
+    "GradientBandit",
     "Learner",
+    "MCPrediction",
+    "MonteCarlo",
     "NStepSARSA",
     "NStepTD",
+    "OffPolicyMC",
+    "OffPolicyMCPrediction",
+    "PrioritisedSweeping",
     "QLearning",
     "Random",
     "SARSALambda",
+    "SemiGradientSARSA",
+    "SemiGradientTD",
     "TDLambda",
     "TreeBackup",
     "WatkinsQLambda",
