@@ -104,7 +104,7 @@ def test_the_live_output_is_renewed_and_ends_with_the_newest(monkeypatch):
     monkeypatch.setattr(notebook, "Output", Output)
     reporter = progress.Reporter("auto", "a <title>")
     for t, row in enumerate(ROWS[1:]):
-        reporter(Progress(100 * t, 400, 1.0, 0.0, [row], [], 100.0))
+        reporter(Progress(100 * t, 400, 1.0, 0.0, [row], steps_per_second=100.0))
     assert len(pages) == 1  # not at every chunk
     reporter.close()
     assert len(pages) == 2 and "a &lt;title&gt;" in pages[1] and "300 of 400 steps" in pages[1]
