@@ -126,7 +126,7 @@ def test_constraints_satisfy_the_declared_dependencies():
 
 def test_import_is_quick_and_loads_neither_jax_nor_torch():
     program = (
-        "import sys, time; start = time.perf_counter(); import operant; seconds = time.perf_counter() - start;"
+        "import sys, time; start = time.process_time(); import operant; seconds = time.process_time() - start;"
         "print(seconds, sorted({'jax', 'torch', 'numpy', 'gymnasium'} & set(sys.modules)), 'train' in dir(operant))"
     )
     out = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
