@@ -5,6 +5,7 @@ import inspect
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 
 import operant
 from operant import catalogue, synonyms
@@ -104,7 +105,8 @@ PYTHON = {
 
 @pytest.fixture(scope="module")
 def agent():
-    return Agent(operant.PPO(), None, {"algorithm": "ppo", "environment": "CartPole-v1", "seeds": [0]}, (None, None))
+    spaces = Box(-1.0, 1.0, (4,)), Discrete(2)
+    return Agent(operant.PPO(), None, {"algorithm": "ppo", "environment": "CartPole-v1", "seeds": [0]}, spaces)
 
 
 @pytest.mark.parametrize(("library", "algorithm", "flag", "ours"), FLAGS, ids=[f"{row[0]} {row[2]}" for row in FLAGS])
