@@ -91,10 +91,11 @@ def space_from_json(told: Any) -> gymnasium.Space:
             if dtype.kind not in "fiub":
                 raise ValueError(f"dtype {dtype}")
             unbounded = (-np.inf, np.inf)
-            low, high = (
-                np.array([bound if x is None else x for x in value[end]], dtype).reshape(value["shape"])
-                for end, bound in zip(("low", "high"), unbounded, strict=True)
-            )
+            with np.errstate(over="raise"):  # a bound that the dtype cannot hold
+                low, high = (
+                    np.array([bound if x is None else x for x in value[end]], dtype).reshape(value["shape"])
+                    for end, bound in zip(("low", "high"), unbounded, strict=True)
+                )
             return Box(low, high, dtype=dtype.type)
         if kind == "discrete":
             return Discrete(int(value["n"]), start=int(value["start"]), dtype=_integer_dtype(value))
@@ -108,7 +109,7 @@ def space_from_json(told: Any) -> gymnasium.Space:
         if kind == "tuple":
             return Tuple([space_from_json(part) for part in value])
         raise ValueError(f"unknown kind {kind!r}")
-    except (AssertionError, AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as error:
+    except (ArithmeticError, AssertionError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise OperantError(f"a stored space cannot be read: {str(error)[:80]}") from error
 
 

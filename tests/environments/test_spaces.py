@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, Text, Tuple
 from gymnax.environments import spaces as gymnax_spaces
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operant.environments import compiled_names
@@ -186,6 +186,7 @@ junk = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(SPACES), st.sampled_from(FIELDS), junk)
+@example(Box(-1, 1, (2, 3)), "low", [3.4028235677973366e38])  # beyond the largest float32
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium's, of boxes whose precision is lowered
 def test_fuzzed_spaces_raise_only_operant_errors(space, name, junk):
     ((kind, value),) = space_to_json(space).items()
