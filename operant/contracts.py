@@ -54,6 +54,13 @@ class Window(NamedTuple):
     valid: Array | None = None
 
 
+class Ratio(NamedTuple):
+    """A metric that is a mean in the making, so that parts of any length add up."""
+
+    total: Array
+    count: Array
+
+
 @dataclass(frozen=True)
 class Steps:
     """A running window: `length` consecutive steps of every environment, episodes crossing window borders."""

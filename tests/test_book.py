@@ -77,6 +77,7 @@ def test_intervals_follow_the_spread_and_the_rounding():
     assert not harness.Number("x", float("nan"), 1.0, 1.0).inside
 
 
+@pytest.mark.slow
 def test_figure_6_2():
     assert outside(walks.figure_6_2(200)) == []
 
@@ -110,6 +111,7 @@ def test_figure_6_6():
     assert outside(control.figure_6_6(20)) == []
 
 
+@pytest.mark.slow
 def test_figure_8_2():
     assert outside(control.figure_8_2(60)) == []
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from operant.contracts import Array, Clock, Context, Spec, Step, Window
+from operant.contracts import Array, Clock, Context, Ratio, Spec, Step, Window
 from operant.core import keys
-from operant.core.metrics import Health, Ratio, add, summed
+from operant.core.metrics import Health, add, summed
 from operant.environments.compiled import Compiled, Worlds
 from operant.parts.heads import restart
 

@@ -15,10 +15,10 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from operant.contracts import Algorithm, Clock, Context, Episodes, Online
+from operant.contracts import Algorithm, Clock, Context, Episodes, Online, Ratio
 from operant.core import keys, runtime
 from operant.core.collecting import Carry, Collector
-from operant.core.metrics import Ratio, add, examine, well
+from operant.core.metrics import add, examine, well
 from operant.environments.compiled import Compiled
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong

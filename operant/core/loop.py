@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Online, Spec, Step, Steps, Window
+from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Online, Ratio, Spec, Step, Steps, Window
 from operant.core import keys, runtime
-from operant.core.metrics import Health, Ratio, add, examine, well
+from operant.core.metrics import Health, add, examine, well
 from operant.core.rollout import Rollout
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong

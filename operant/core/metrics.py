@@ -8,17 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from operant.contracts import Array
+from operant.contracts import Array, Ratio
 
 # What is watched for values that are not finite, in the order in which a fault is traced back to its cause.
 WATCHED = ("observation", "reward", "loss", "parameters")
-
-
-class Ratio(NamedTuple):
-    """A mean in the making."""
-
-    total: Array
-    count: Array
 
 
 class Health(NamedTuple):

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from operant.contracts import Array, Clock, Context, Spec, Step, Window
+from operant.contracts import Array, Clock, Context, Ratio, Spec, Step, Window
 from operant.core import keys
-from operant.core.metrics import Ratio
 from operant.parts.heads import restart
 
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from operant.contracts import Algorithm
+from operant.contracts import Algorithm, Ratio
 from operant.core.host import HostDriver
 from operant.core.loop import HostCarry
-from operant.core.metrics import Health, Ratio
+from operant.core.metrics import Health
 from operant.environments.host import Host
 
 

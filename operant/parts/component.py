@@ -112,7 +112,8 @@ def strong(tree: T) -> T:
 def check_fields(value: Any) -> None:
     """Raise `OperantError`, naming the field, where a field of a component is not of the type it is declared as.
 
-    Numbers must be finite; whole numbers are not rounded from fractions; truth values are not numbers.
+    Numbers must be finite; whole numbers are not rounded from fractions; truth values are not numbers. A component that
+    has a method `check_ranges` is asked too.
     """
     hints = typing.get_type_hints(type(value), include_extras=True)
     for field in dataclasses.fields(value):
@@ -123,6 +124,7 @@ def check_fields(value: Any) -> None:
             check_fields(given)
         elif _is_data(hint) or hint in (int, bool, str):
             _check_plain(type(value).__name__, field.name, given, hint)
+    getattr(value, "check_ranges", lambda: None)()
 
 
 def _check_plain(owner: str, name: str, given: Any, hint: Any) -> None:
@@ -144,9 +146,24 @@ def _check_plain(owner: str, name: str, given: Any, hint: Any) -> None:
 
 
 def check_range(value: Any, low: float, high: float, *names: str) -> None:
-    """Raise `OperantError` where one of the plain numbers called `names` is outside [low, high]; None passes."""
+    """Raise `OperantError` where one of the fields called `names` leaves [low, high] in training; None passes."""
     for name in names:
-        given = getattr(value, name)
-        if isinstance(given, float | int) and not low <= given <= high:
+        if not all(low <= number <= high for number in _numbers(getattr(value, name))):
             bounds = f"between {low:g} and {high:g}" if math.isfinite(high) else f"at least {low:g}"
-            raise OperantError(f"{type(value).__name__}'s {name} must be {bounds}, not {given!r}")
+            raise OperantError(f"{type(value).__name__}'s {name} must be {bounds}, not {getattr(value, name)!r}")
+
+
+def check_positive(value: Any, *names: str) -> None:
+    """Raise `OperantError` where one of the fields called `names` is not always above zero in training."""
+    for name in names:
+        if not all(number > 0 for number in _numbers(getattr(value, name))):
+            raise OperantError(f"{type(value).__name__}'s {name} must be positive, not {getattr(value, name)!r}")
+
+
+def _numbers(given: Any) -> list[float]:
+    """The numbers that a field takes in training: a plain one its own, a schedule those along the way."""
+    if isinstance(given, float | int):
+        return [given]
+    if is_component(given) and hasattr(given, "at"):
+        return [float(given.at(progress)) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    return []

@@ -7,6 +7,7 @@ that keeps none refuses those. A rule is any component with these: those below, 
 likely, so that a table of zeros does not always act alike.
 """
 
+import math
 from typing import ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from operant.errors import OperantError
-from operant.parts.component import component, shape
+from operant.parts.component import check_positive, check_range, component, shape
 from operant.parts.schedules import Linear, Scalar, at
 
 
@@ -71,6 +72,9 @@ class EpsilonGreedy:
     epsilon: Scalar = Linear(1.0, 0.05, over=0.5)
     needs_counts: ClassVar[bool] = False
 
+    def check_ranges(self) -> None:
+        check_range(self, 0, 1, "epsilon")
+
     def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
         """Actions int32 `[B]` for action values `[B, A]`."""
         # One draw for both questions: on a few environments, drawing is most of what acting costs.
@@ -91,6 +95,9 @@ class Boltzmann:
     temperature: Scalar = 1.0
     needs_counts: ClassVar[bool] = False
 
+    def check_ranges(self) -> None:
+        check_positive(self, "temperature")
+
     def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
         """Actions int32 `[B]` for action values `[B, A]`."""
         return jax.random.categorical(key, values / at(self.temperature, progress)).astype(jnp.int32)
@@ -109,6 +116,9 @@ class UCB:
 
     width: Scalar = 2.0
     needs_counts: ClassVar[bool] = True
+
+    def check_ranges(self) -> None:
+        check_range(self, 0, math.inf, "width")
 
     def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
         """Actions int32 `[B]` for action values and counts `[B, A]`."""

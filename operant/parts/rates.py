@@ -20,6 +20,9 @@ class Visits:
 
     power: float = 1.0
 
+    def check_ranges(self) -> None:
+        check_range(self, 0, 1, "power")
+
 
 Rate: TypeAlias = Scalar | Visits
 
@@ -27,8 +30,6 @@ Rate: TypeAlias = Scalar | Visits
 def check_rate(algorithm: Any) -> None:
     """Raise `OperantError` where the learning rate of `algorithm` is out of its range."""
     check_range(algorithm, 0, 1, "learning_rate")
-    if isinstance(algorithm.learning_rate, Visits):
-        check_range(algorithm.learning_rate, 0, 1, "power")
 
 
 def start_counts(rate: Rate, shape: tuple[int, ...]) -> Any:

@@ -5,13 +5,13 @@ A schedule is any component with a method `at`: those below, which have a text f
 
 import math
 import re
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 import jax.numpy as jnp
 from jax import Array
 
 from operant.errors import OperantError
-from operant.parts.component import component, is_component, shape
+from operant.parts.component import check_positive, component, is_component, shape
 
 
 @shape("a schedule (a component with at)")
@@ -27,14 +27,6 @@ class Schedule(Protocol):
 Scalar: TypeAlias = float | Schedule
 
 
-def _require_positive(schedule: Any, *names: str) -> None:
-    """Raise `OperantError` where a field is a number that is not positive; while tracing there is no number."""
-    for name in names:
-        value = getattr(schedule, name)
-        if isinstance(value, float | int) and not value > 0:
-            raise OperantError(f"{type(schedule).__name__.lower()}: {name} must be positive, not {value}")
-
-
 @component
 class Linear:
     """From `start` to `end` in a straight line over the first `over` of training, then `end`."""
@@ -44,7 +36,7 @@ class Linear:
     over: float = 1.0
 
     def __post_init__(self) -> None:
-        _require_positive(self, "over")
+        check_positive(self, "over")
 
     def at(self, progress: Array | float) -> Array:
         return self.start + (self.end - self.start) * jnp.clip(progress / self.over, 0.0, 1.0)
@@ -59,7 +51,7 @@ class Cosine:
     over: float = 1.0
 
     def __post_init__(self) -> None:
-        _require_positive(self, "over")
+        check_positive(self, "over")
 
     def at(self, progress: Array | float) -> Array:
         share = jnp.clip(progress / self.over, 0.0, 1.0)
@@ -75,7 +67,7 @@ class Exponential:
     over: float = 1.0
 
     def __post_init__(self) -> None:
-        _require_positive(self, "start", "end", "over")
+        check_positive(self, "start", "end", "over")
 
     def at(self, progress: Array | float) -> Array:
         return self.start * (self.end / self.start) ** jnp.clip(progress / self.over, 0.0, 1.0)

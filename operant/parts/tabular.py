@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Spec, Window
+from operant.contracts import Context, Online, Ratio, Spec, Window
 from operant.errors import OperantError
 from operant.parts.component import check_range
 from operant.parts.exploration import Exploration, refuse_counts
@@ -176,3 +176,23 @@ def in_turn(
     keys = jax.random.split(key, length * envs)
     state, errors = jax.lax.scan(learn, state, (rows, jnp.tile(window.slots, length), keys))
     return state, (jnp.sum(errors[0]), jnp.sum(errors[1]))
+
+
+class StepByStep:
+    """Learning from every step before the next action, as the books' loops do; mixed in before `Control`, `Prediction`.
+
+    The learner itself says in `_update` what one transition teaches.
+    """
+
+    _update: Callable[[Any, Row, Array, Context], tuple[Any, Errors]]
+    fresh: Callable[..., State]
+
+    def window(self) -> Online:
+        return Online()
+
+    def init(self, key: Array, spec: Spec) -> Any:
+        return self.fresh(spec)
+
+    def learn(self, state: Any, window: Window, key: Array, context: Context) -> tuple[Any, dict[str, Any]]:
+        state, errors = in_turn(self._update, state, window, key, context)
+        return state, {"td_error": Ratio(*errors)}

@@ -15,6 +15,7 @@ from operant.core.compiled import CompiledDriver
 from operant.environments.bandits import Arms, BanditTestbed
 from operant.environments.compiled import Compiled
 from operant.errors import OperantError
+from operant.parts.component import check_fields
 from operant.parts.exploration import UCB, EpsilonGreedy
 from operant.parts.rates import Visits
 
@@ -134,6 +135,7 @@ def test_an_optimistic_start_beats_a_realistic_one_that_explores():
     assert hopeful - plain > 3 * np.hypot(error, other)
 
 
+@pytest.mark.slow
 def test_a_constant_learning_rate_follows_arms_that_walk():
     # Exercise 2.5: all arms begin alike and walk; sample averages trust the past too much.
     walking = Arms(problem=None, spread=0.0, walk=0.1)
@@ -183,6 +185,6 @@ def test_what_cannot_be_served_is_refused():
     with pytest.raises(OperantError, match="learning_rate"):
         Bandit(learning_rate=2.0).check(SPEC)
     with pytest.raises(OperantError, match="power must be between 0 and 1"):
-        Bandit(learning_rate=Visits(2.0)).check(SPEC)
+        check_fields(Bandit(learning_rate=Visits(2.0)))
     with pytest.raises(OperantError, match="learning_rate"):
         GradientBandit(learning_rate=-1.0).check(SPEC)

@@ -171,6 +171,7 @@ def test_planning_finds_the_way_within_few_episodes():
     assert min(curve.min() for curve in curves.values()) >= 14
 
 
+@pytest.mark.slow
 def test_prioritised_sweeping_needs_fewer_updates():
     # As many planning steps find the way sooner when they are taken where values change.
     swept = lengths(ends(PrioritisedSweeping(), maze(), 6000, 20), 6)

@@ -152,6 +152,7 @@ def test_memory_is_used_on_the_host():
     assert mean_return(recurrent, state, Memory) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probe", [ValueOnly, Discounting])
 @pytest.mark.parametrize("name", ["ppo", "dqn"])
 def test_values_are_learned_on_the_host(name, probe: type[Probe]):

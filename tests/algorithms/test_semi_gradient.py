@@ -112,6 +112,7 @@ def test_the_mountain_car_learns_without_a_time_limit():
     assert 105 < lengths.mean() < 140 and lengths.max() < 170
 
 
+@pytest.mark.slow
 def test_the_mountain_car_of_gymnasium_learns_alike():
     world = make("MountainCar-v0", 1, "gymnasium", {"max_episode_steps": 2000})
     driver = HostDriver(SemiGradientSARSA(0.5), world)

@@ -81,8 +81,18 @@ def test_the_carry_is_strongly_typed_and_has_the_templates_shapes(alone):
         assert not getattr(leaf, "weak_type", False)
 
 
+@pytest.fixture
+def as_users_compile(monkeypatch):
+    """With the optimisations that tests/conftest.py switches off: bits are those of the program that users run."""
+    made = CompiledDriver._compiled
+    options = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    monkeypatch.setattr(
+        CompiledDriver, "_compiled", lambda *given, **kept: made(*given, **{"compiler_options": options} | kept)
+    )
+
+
 @pytest.mark.parametrize("name", ["ppo", "dqn"])
-def test_seeds_in_turn_are_bit_for_bit_those_alone(name):
+def test_seeds_in_turn_are_bit_for_bit_those_alone(name, as_users_compile):
     driver = CompiledDriver(ALGORITHMS[name], cartpole(), 4, num_seeds=2, batching="map")
     together = driver.advance(driver.start(3), 0, ITERATIONS, ITERATIONS)
     single = CompiledDriver(ALGORITHMS[name], cartpole(), 4)

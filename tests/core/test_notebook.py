@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
@@ -27,7 +28,7 @@ def library(monkeypatch):
 
 
 def agent(rows=()):
-    made = Agent(operant.PPO(), None, DESCRIPTION, (None, None))
+    made = Agent(operant.PPO(), None, DESCRIPTION, (Box(-1, 1, (2,)), Discrete(2)))
     made.history = list(rows)
     return made
 

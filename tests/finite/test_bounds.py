@@ -30,12 +30,15 @@ def test_bounds_hold_the_exact_optimum(seed, kind, sizes, discount, which):
     for low, value, high, returned in zip(solution.lower, exact, solution.upper, solution.values, strict=True):
         assert low <= value <= high  # a float compares with a fraction exactly
         assert low <= returned <= high
-    # Rounding alone may widen the interval beyond what was asked, by no more than float64's floor.
-    floor = 3e-15 * (1 + np.abs(solution.values).max() + 1e3) / (1 - discount)
-    assert solution.gap <= 1e-9 + floor
+    # Rounding alone may widen the interval beyond what was asked: at most 2.5 times what one backup's operations
+    # (three outcomes and four more) can err by, above and below, summed over the discounted future.
+    pairs = zip(*np.nonzero(mdp.legal & ~mdp.terminal[:, None]), strict=True)
+    largest = max(abs(reward) for state, action in pairs for _, _, reward, _ in mdp.outcomes(state, action))
+    error = 7 * 2.0**-53 * (largest + np.abs(solution.values).max())
+    assert solution.gap <= max(1e-9, 2.5 * 2.0 * error / (1 - discount)) * (1 + 1e-6)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=24, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(KINDS), discount=st.sampled_from([0.3, 0.9, 0.97]))
 def test_all_solvers_agree(seed, kind, discount):
     mdp = random_mdp(np.random.default_rng(seed), kind, 12, 3)

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from operant.errors import OperantError
+from operant.parts.component import check_fields
 from operant.parts.exploration import UCB, Boltzmann, EpsilonGreedy, Greedy, Random, refuse_counts
 from operant.parts.schedules import Linear
 
@@ -107,3 +108,18 @@ def test_rules_that_need_counts_are_refused_where_there_are_none():
     with pytest.raises(OperantError, match="dqn keeps no counts of its actions, which UCB needs"):
         refuse_counts(UCB(), "dqn")
     refuse_counts(Boltzmann(), "dqn")
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        (EpsilonGreedy(2.0), "epsilon must be between 0 and 1, not 2.0"),
+        (EpsilonGreedy(Linear(1.0, -0.5)), r"epsilon must be between 0 and 1, not Linear\(start=1.0, end=-0.5"),
+        (Boltzmann(0.0), "temperature must be positive, not 0.0"),
+        (UCB(-1.0), "width must be at least 0, not -1.0"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(rule, wanted):
+    with pytest.raises(OperantError, match=wanted):
+        check_fields(rule)
+    check_fields(type(rule)())

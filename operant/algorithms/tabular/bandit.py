@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Online, Ratio, Spec, Window
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.rates import Rate, Visits, check_rate, step_size

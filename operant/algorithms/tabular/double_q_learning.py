@@ -11,20 +11,19 @@ Deviations from the book: acting reads the mean of the tables, which orders acti
 episode bootstraps from its true final state; of equal actions the argmax of 3 is the first.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.equations import double_value, td_error
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.rates import Rate, step_size
 from operant.parts.tables import read
-from operant.parts.tabular import Control, Errors, Row, State, in_turn
+from operant.parts.tabular import Control, Errors, Row, State, StepByStep
 
 
 class DoubleValues(NamedTuple):
@@ -43,23 +42,16 @@ class DoubleValues(NamedTuple):
 
 
 @component
-class DoubleQLearning(Control):
+class DoubleQLearning(StepByStep, Control):
     learning_rate: Rate = 0.1
     discount: float = 1.0
     exploration: Exploration = EpsilonGreedy(0.1)
     initial_value: float = 0.0
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         one = self.fresh(spec)
         twice = lambda table: jnp.stack([table, table])  # noqa: E731
         return State(DoubleValues(twice(one.policy.action_values)), jax.tree.map(twice, one.counts), ())
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         # 2. and 4. are one case with the first table exchanged.

@@ -25,15 +25,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.equations import td_error
 from operant.parts.component import check_range, component
 from operant.parts.exploration import EpsilonGreedy, Exploration, among
 from operant.parts.rates import Rate, step_size
 from operant.parts.table_model import Model, Outcome, fresh_model, recall, remember
 from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, in_turn
+from operant.parts.tabular import ActionValues, Control, Errors, Row, StepByStep
 
 
 class State(NamedTuple):
@@ -48,7 +47,7 @@ class State(NamedTuple):
 
 
 @component
-class DynaQ(Control):
+class DynaQ(StepByStep, Control):
     learning_rate: Rate = 0.1
     discount: float = 0.95
     exploration: Exploration = EpsilonGreedy(0.1)
@@ -60,19 +59,12 @@ class DynaQ(Control):
         Control.check(self, spec)
         check_range(self, 0, math.inf, "planning_steps", "bonus")
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         policy, counts, carried = self.fresh(spec)
         shape, zero = policy.action_values.shape, jnp.int32(0)
         visited = jnp.zeros(shape[0], jnp.int32)
         tried_at = jnp.zeros(shape, jnp.int32)
         return State(policy, counts, fresh_model(shape), visited, zero, tried_at, jnp.zeros_like(zero), carried)
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         progress = context.clock.progress

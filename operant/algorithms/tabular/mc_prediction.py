@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Episodes, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Episodes, Ratio, Spec, Window
 from operant.parts import monte_carlo
 from operant.parts.component import component
 from operant.parts.monte_carlo import backwards, check_choice, episode_returns, visited

@@ -14,39 +14,29 @@ last steps of an episode wait for nothing.
 Deviations from the book: a truncated episode bootstraps from its true final state and an action drawn there.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.recent import Recent
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, in_turn
+from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
 
 
 @component
-class NStepSARSA(Control):
+class NStepSARSA(StepByStep, Control):
     n: int = 4  # steps before the return bootstraps
     learning_rate: Scalar = 0.2
     discount: float = 1.0
     exploration: Exploration = EpsilonGreedy(0.1)
     initial_value: float = 0.0
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         return self.fresh(spec, Recent.none(spec.num_envs, self.n))
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         progress, recent = context.clock.progress, state.carried

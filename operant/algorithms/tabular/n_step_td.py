@@ -11,38 +11,28 @@ Source: Sutton & Barto 2018, section 7.1 (the box "n-step TD for estimating V").
 Deviations from the book: a truncated episode bootstraps from its true final state.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.parts.component import component
 from operant.parts.recent import Recent
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import TablePolicy, read
-from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, in_turn
+from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, StepByStep
 
 
 @component
-class NStepTD(Prediction):
+class NStepTD(StepByStep, Prediction):
     policy: TablePolicy = TablePolicy()
     n: int = 4  # steps before the return bootstraps
     learning_rate: Scalar = 0.1
     discount: float = 1.0
     initial_value: float = 0.0
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         return self.fresh(spec, Recent.none(spec.num_envs, self.n))
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         recent, alpha = state.carried.push(row), at(self.learning_rate, context.clock.progress)

@@ -21,8 +21,7 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Episodes, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Episodes, Ratio, Spec, Window
 from operant.errors import OperantError
 from operant.parts.component import check_range, component
 from operant.parts.exploration import EpsilonGreedy, Exploration, is_soft

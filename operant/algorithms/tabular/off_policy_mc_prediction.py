@@ -23,8 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from operant.contracts import Context, Episodes, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Episodes, Ratio, Spec, Window
 from operant.equations.recurrence import reverse_recurrence
 from operant.errors import OperantError
 from operant.parts import monte_carlo

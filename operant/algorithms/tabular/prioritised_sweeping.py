@@ -26,15 +26,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.equations import td_error
 from operant.parts.component import check_range, component
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.rates import Rate, step_size
 from operant.parts.table_model import Model, Outcome, fresh_model, recall, remember
 from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, in_turn
+from operant.parts.tabular import ActionValues, Control, Errors, Row, StepByStep
 
 
 class State(NamedTuple):
@@ -46,7 +45,7 @@ class State(NamedTuple):
 
 
 @component
-class PrioritisedSweeping(Control):
+class PrioritisedSweeping(StepByStep, Control):
     learning_rate: Rate = 0.5
     discount: float = 0.95
     exploration: Exploration = EpsilonGreedy(0.1)
@@ -59,17 +58,10 @@ class PrioritisedSweeping(Control):
         check_range(self, 1, math.inf, "planning_steps")
         check_range(self, 0, math.inf, "threshold")
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         policy, counts, carried = self.fresh(spec)
         shape = policy.action_values.shape
         return State(policy, counts, fresh_model(shape), jnp.zeros(shape), carried)
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         table, at = state.policy.action_values, (row.state, row.action)

@@ -8,37 +8,24 @@ Source: Watkins 1989; Sutton & Barto 2018, section 6.5 (the box "Q-learning").
 Deviations from the book: a truncated episode bootstraps from its true final state.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context
 from operant.equations import td_error
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.rates import Rate, step_size
 from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, in_turn
+from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
 
 
 @component
-class QLearning(Control):
+class QLearning(StepByStep, Control):
     learning_rate: Rate = 0.5
     discount: float = 1.0
     exploration: Exploration = EpsilonGreedy(0.1)
     initial_value: float = 0.0
-
-    def window(self) -> Online:
-        return Online()
-
-    def init(self, key: Array, spec: Spec) -> State:
-        return self.fresh(spec)
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         table, at = state.policy.action_values, (row.state, row.action)

@@ -13,19 +13,18 @@ in the book, from the table before the waiting step's own update. The last step 
 Deviations from the book: a truncated episode bootstraps from its true final state and an action drawn there.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.equations import td_error
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.rates import Rate, step_size
 from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, in_turn
+from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
 
 
 class Pending(NamedTuple):
@@ -38,22 +37,15 @@ class Pending(NamedTuple):
 
 
 @component
-class SARSA(Control):
+class SARSA(StepByStep, Control):
     learning_rate: Rate = 0.5
     discount: float = 1.0
     exploration: Exploration = EpsilonGreedy(0.1)
     initial_value: float = 0.0
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         none = jnp.zeros(spec.num_envs)
         return self.fresh(spec, Pending(jnp.int32(none), jnp.int32(none), none, none.astype(bool)))
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         progress, before = context.clock.progress, state.carried

@@ -16,19 +16,18 @@ A step waits until the next action is known, as in SARSA.
 Deviations from the book: a truncated episode bootstraps from its true final state and an action drawn there.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import num_actions, num_states, read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, in_turn
+from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
 from operant.parts.traces import Trace, Traces
 
 
@@ -43,7 +42,7 @@ class Carried(NamedTuple):
 
 
 @component
-class SARSALambda(Control):
+class SARSALambda(StepByStep, Control):
     trace_decay: float = 0.9  # the book's lambda
     traces: Traces = "dutch"
     learning_rate: Scalar = 0.1
@@ -51,17 +50,10 @@ class SARSALambda(Control):
     exploration: Exploration = EpsilonGreedy(0.1)
     initial_value: float = 0.0
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         trace = Trace.none(spec.num_envs, num_states(spec.observation_space), num_actions(spec.action_space))
         none = jnp.zeros(spec.num_envs)
         return self.fresh(spec, Carried(trace, jnp.int32(none), jnp.int32(none), none, none.astype(bool)))
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         progress, table, before = context.clock.progress, state.policy.action_values, state.carried

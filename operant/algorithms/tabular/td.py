@@ -8,36 +8,23 @@ Source: Sutton 1988; Sutton & Barto 2018, section 6.1 (the box "Tabular TD(0) fo
 Deviations from the book: a truncated episode bootstraps from its true final state.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context
 from operant.equations import td_error
 from operant.parts.component import component
 from operant.parts.rates import Rate, step_size
 from operant.parts.tables import TablePolicy, read
-from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, in_turn
+from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, StepByStep
 
 
 @component
-class TD(Prediction):
+class TD(StepByStep, Prediction):
     policy: TablePolicy = TablePolicy()
     learning_rate: Rate = 0.1
     discount: float = 1.0
     initial_value: float = 0.0
-
-    def window(self) -> Online:
-        return Online()
-
-    def init(self, key: Array, spec: Spec) -> State:
-        return self.fresh(spec)
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         values = state.policy.values

@@ -14,22 +14,19 @@ Source: Sutton 1988; Sutton & Barto 2018, section 12.2 (the box "Semi-gradient T
 Deviations from the book: a truncated episode bootstraps from its true final state.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.parts.component import component
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import TablePolicy, num_states, read
-from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, in_turn
+from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, StepByStep
 from operant.parts.traces import Trace, Traces
 
 
 @component
-class TDLambda(Prediction):
+class TDLambda(StepByStep, Prediction):
     policy: TablePolicy = TablePolicy()
     trace_decay: float = 0.9  # the book's lambda
     traces: Traces = "dutch"
@@ -37,15 +34,8 @@ class TDLambda(Prediction):
     discount: float = 1.0
     initial_value: float = 0.0
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         return self.fresh(spec, Trace.none(spec.num_envs, num_states(spec.observation_space)))
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         values, alpha = state.policy.values, at(self.learning_rate, context.clock.progress)

@@ -12,23 +12,22 @@ Deviations from the book: A is chosen, and called greedy or not, from the table 
 as in Q-learning, where the figure chooses it before; a truncated episode bootstraps from its true final state.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Spec
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import num_actions, num_states, read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, in_turn
+from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
 from operant.parts.traces import Trace
 
 
 @component
-class WatkinsQLambda(Control):
+class WatkinsQLambda(StepByStep, Control):
     trace_decay: float = 0.9  # the book's lambda
     traces: Literal["accumulating", "replacing"] = "replacing"
     learning_rate: Scalar = 0.1
@@ -36,16 +35,9 @@ class WatkinsQLambda(Control):
     exploration: Exploration = EpsilonGreedy(0.1)
     initial_value: float = 0.0
 
-    def window(self) -> Online:
-        return Online()
-
     def init(self, key: Array, spec: Spec) -> State:
         shape = num_states(spec.observation_space), num_actions(spec.action_space)
         return self.fresh(spec, Trace.none(spec.num_envs, *shape))
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        state, errors = in_turn(self._update, state, window, key, context)
-        return state, {"td_error": Ratio(*errors)}
 
     def _update(self, state: State, row: Row, key: Array, context: Context) -> tuple[State, Errors]:
         table, alpha = state.policy.action_values, at(self.learning_rate, context.clock.progress)

@@ -27,8 +27,7 @@ import jax.numpy as jnp
 from gymnasium.spaces import Discrete
 from jax import Array
 
-from operant.contracts import Context, Spec, Steps, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Ratio, Spec, Steps, Window
 from operant.equations import huber, squared, td_target
 from operant.errors import OperantError
 from operant.parts.component import check_range, component

@@ -19,8 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Spec, Window
-from operant.core.metrics import Ratio
+from operant.contracts import Context, Online, Ratio, Spec, Window
 from operant.equations import td_error
 from operant.parts.component import check_range, component
 from operant.parts.schedules import Scalar, at
