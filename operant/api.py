@@ -1,5 +1,6 @@
 """The public face: train, load and resume."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from operant.arguments import Settings, check_words, find_preset, make_algorithm
 from operant.core import checkpoint, runtime, training
 from operant.core.runs import RunFolder
 from operant.core.selection import Best, best_of
+from operant.environments import Compiled
 from operant.environments.make import EnvironmentLike, is_made, name_of
 from operant.environments.spaces import space_from_json
 from operant.errors import OperantError, unknown
@@ -99,7 +101,9 @@ def train(
             # The fields came from the user: one that no check foresaw still gets its one line.
             told = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             raise OperantError(f"{name} cannot run on {name_of(environment)} with these settings ({told})") from error
-        about = description.describe(name, algorithm, environment, driver, settings)
+        backend = "compiled" if isinstance(driver.environment, Compiled) else "gymnasium"
+        spec = dataclasses.replace(driver.spec, action_space=driver.environment.action_space)
+        about = description.describe(name, algorithm, environment, backend, spec, settings)
         about["steps"] = iterations * driver.steps_per_iteration
         selection = selection_of(driver, environment, about)
         folder = None

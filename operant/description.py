@@ -7,8 +7,8 @@ from typing import Any
 
 from operant import catalogue
 from operant.arguments import Settings
+from operant.contracts import Spec
 from operant.core.runs import RunFolder
-from operant.environments import Compiled
 from operant.environments.make import EnvironmentLike, is_external, name_of
 from operant.environments.spaces import space_to_json
 from operant.errors import CheckpointError, OperantError
@@ -26,25 +26,28 @@ LATER: dict[str, tuple[type | tuple[type, ...], Any]] = {
 
 
 def describe(
-    name: str, algorithm: Any, environment: EnvironmentLike, driver: Any, settings: Settings
+    name: str, algorithm: Any, environment: EnvironmentLike | Spec, backend: str, spec: Spec, settings: Settings
 ) -> dict[str, Any]:
-    """Everything that is to be known about a run before it begins, in plain JSON; `steps` are left to the caller."""
+    """Everything that is to be known about a run before it begins, in plain JSON; `steps` are left to the caller.
+
+    `spec` has the actions in the environment's own units.
+    """
     return {
         "algorithm": name,
         "fields": fields_of(algorithm),
-        "environment": name_of(environment),
-        "backend": "compiled" if isinstance(driver.environment, Compiled) else "gymnasium",
+        "environment": "your own environment" if isinstance(environment, Spec) else name_of(environment),
+        "backend": backend,
         "external_environment": is_external(environment),
         "env_kwargs": dict(settings.env_kwargs),
-        "num_envs": driver.num_envs,
+        "num_envs": spec.num_envs,
         "seeds": list(range(settings.seed, settings.seed + settings.num_seeds)),
         "evaluate_every": settings.evaluation_steps,
         "stop_at": settings.stop_at,
         "log": list(settings.log),
         "log_id": uuid.uuid4().hex[:12],
-        "time_limit": driver.spec.time_limit,
-        "observation_space": space_to_json(driver.environment.observation_space),
-        "action_space": space_to_json(driver.environment.action_space),
+        "time_limit": spec.time_limit,
+        "observation_space": space_to_json(spec.observation_space),
+        "action_space": space_to_json(spec.action_space),
         "versions": {package: version(package) for package in VERSIONS} | {"python": platform.python_version()},
     }
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,18 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from operant import catalogue
 from operant.agent import Agent, Agents, batched
 from operant.api import load, make_algorithm
+from operant.arguments import Settings
 from operant.contracts import Spec
 from operant.core import checkpoint, runtime, training
 from operant.core.journal import Journal
 from operant.core.loop import Loop
 from operant.core.runs import RunFolder
+from operant.description import describe
 from operant.environments import Host, make
 from operant.environments.host import spliced
-from operant.environments.make import EnvironmentLike, is_external, name_of
-from operant.environments.spaces import environment_action, learner_space, space_to_json
+from operant.environments.make import EnvironmentLike, name_of
+from operant.environments.spaces import environment_action, learner_space
 from operant.errors import OperantError
-from operant.parts.describe import fields_of
 
 
 class Learner:
@@ -215,22 +215,10 @@ class Learner:
         return np.array(array.reshape(self.num_envs))
 
     def _description(self) -> dict[str, Any]:
-        named = not isinstance(self._environment, Spec)
-        return {
-            "algorithm": self._name,
-            "fields": fields_of(self.algorithm),
-            "environment": name_of(self._environment) if named else "your own environment",
-            "backend": "gymnasium",
-            "external_environment": is_external(self._environment),
-            "env_kwargs": {},
-            "num_envs": self.num_envs,
-            "seeds": [self.seed],
-            "steps": self._horizon * self._loop.steps_per_iteration,
-            "time_limit": self._loop.spec.time_limit,
-            "observation_space": space_to_json(self.observation_space),
-            "action_space": space_to_json(self.action_space),
-            "versions": {package: version(package) for package in ("jax", "equinox", "gymnasium", "numpy")},
-        }
+        settings = Settings(self._horizon * self._loop.steps_per_iteration, self.num_envs, self.seed)
+        spec = dataclasses.replace(self._loop.spec, action_space=self.action_space)
+        about = describe(self._name, self.algorithm, self._environment, "gymnasium", spec, settings)
+        return about | {"steps": settings.steps}
 
     def __repr__(self) -> str:
         return f"Learner({self._name}, {self.steps:,} steps)"
