@@ -41,10 +41,6 @@ class Agent:
         self._key, self._calls = keys.root(0), 0
         # Whether the compiled program can give the environment's own units; not where they are of 64 bits.
         self._in_units = spaces[1].dtype == np.float32 or not isinstance(spaces[1], gymnasium.spaces.Box)
-        # Flattened once: walking through the policy at every call would cost more than the network.
-        leaves, self._structure = jax.tree.flatten((strong(algorithm), policy))
-        config: Any = jax.config
-        self._leaves = jax.device_put(leaves, config.jax_default_device or jax.local_devices()[0])
         self._example = example(self.observation_space)
         self._programs: dict[tuple[int, bool], Any] = {}  # by batch size and exploration
 
@@ -73,7 +69,7 @@ class Agent:
             before = self.start(size)
         self._calls += 1
         try:
-            after, action = program(self._leaves, before, batch, np.uint32(self._calls))
+            after, action = program(before, batch, np.uint32(self._calls))
         except TypeError as error:
             raise OperantError(
                 f"this memory is not one for {size} observations: agent.start({size}) makes it"
@@ -132,12 +128,16 @@ class Agent:
         return Spec(self.observation_space, learner_space(self.action_space), size, limit)
 
     def _program(self, size: int, explore: bool) -> Any:
-        """The compiled program `(leaves, memory, observation, call) -> (memory, action)` for batches of `size`."""
-        context, root, structure = Context(self._spec(size), evaluation.final_clock()), self._key, self._structure
+        """The compiled program `(memory, observation, call) -> (memory, action)` for batches of `size`.
+
+        What was learned is part of it: handing the arrays over at every call would take longer than the network.
+        """
+        context, root = Context(self._spec(size), evaluation.final_clock()), self._key
+        learned = jax.tree.map(np.asarray, (strong(self.algorithm), self.policy))
 
         @jax.jit
-        def act(leaves: list, memory: Any, observation: Any, call: Any) -> tuple[Any, Any]:
-            algorithm, policy = jax.tree.unflatten(structure, leaves)
+        def act(memory: Any, observation: Any, call: Any) -> tuple[Any, Any]:
+            algorithm, policy = jax.tree.map(jax.numpy.asarray, learned)
             key = jax.random.fold_in(root, call)
             memory, action, _ = algorithm.act(policy, memory, observation, key, context, explore=explore)
             return memory, environment_action(self.action_space, action, jax.numpy) if self._in_units else action
@@ -145,7 +145,7 @@ class Agent:
         # Compiled once for good, in the library's dtypes whatever the process's are.
         with runtime.narrow():
             shape = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape), leaf.dtype), self._example)
-            lowered = act.lower(self._leaves, self.start(size), shape, np.uint32(0))
+            lowered = act.lower(self.start(size), shape, np.uint32(0))
             program = self._programs[size, explore] = lowered.compile()
         return program
 
