@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from operant import environments, equations, finite
+    from operant.algorithms.policy.a2c import A2C
     from operant.algorithms.policy.ppo import PPO
     from operant.algorithms.policy.random import Random
     from operant.algorithms.policy.reinforce import REINFORCE
+    from operant.algorithms.policy.trpo import TRPO
+    from operant.algorithms.policy.vpg import VPG
     from operant.algorithms.tabular.bandit import Bandit
     from operant.algorithms.tabular.double_q_learning import DoubleQLearning
     from operant.algorithms.tabular.dyna_q import DynaQ
@@ -54,8 +57,11 @@ _HOMES = {
     "Learner": "operant.learner",
     "component": "operant.parts.component",
     "load_numpy": "operant.portable.policy",
+    "A2C": "operant.algorithms.policy.a2c",
     "PPO": "operant.algorithms.policy.ppo",
     "REINFORCE": "operant.algorithms.policy.reinforce",
+    "TRPO": "operant.algorithms.policy.trpo",
+    "VPG": "operant.algorithms.policy.vpg",
     "Random": "operant.algorithms.policy.random",
     "DQN": "operant.algorithms.value.dqn",
     "Bandit": "operant.algorithms.tabular.bandit",
@@ -83,11 +89,14 @@ _HOMES = {
 _ROOMS = ("environments", "equations", "finite")
 
 __all__ = [
+    "A2C",
     "DQN",
     "PPO",
     "REINFORCE",
     "SARSA",
     "TD",
+    "TRPO",
+    "VPG",
     "Agent",
     "Agents",
     "Bandit",

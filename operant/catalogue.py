@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from operant.algorithms.policy.a2c import A2C
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.random import Random
 from operant.algorithms.policy.reinforce import REINFORCE
+from operant.algorithms.policy.trpo import TRPO
+from operant.algorithms.policy.vpg import VPG
 from operant.algorithms.tabular.bandit import Bandit
 from operant.algorithms.tabular.double_q_learning import DoubleQLearning
 from operant.algorithms.tabular.dyna_q import DynaQ
@@ -63,6 +66,8 @@ class Entry:
 
 
 ENTRIES = (
+    Entry("a2c", A2C, 8, 500_000, "value and policy", "on-policy", "TD", "discrete, continuous",
+          "policy gradient with a critic, from short windows; A3C in step (Mnih et al. 2016)"),
     Entry("bandit", Bandit, 1, 1_000, "value", "on-policy", "MC", "discrete",
           "sample averages of rewards; with UCB or an optimistic start too (Sutton & Barto 2018, 2.4)"),
     Entry("double-q-learning", DoubleQLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
@@ -111,6 +116,10 @@ ENTRIES = (
           "values of a given policy with eligibility traces (Sutton 1988; van Seijen et al. 2016)"),
     Entry("tree-backup", TreeBackup, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "n-step returns without importance sampling (Precup et al. 2000)"),
+    Entry("trpo", TRPO, 8, 200_000, "value and policy", "on-policy", "TD", "discrete, continuous",
+          "natural policy gradient, each step within a bound on the divergence (Schulman et al. 2015)"),
+    Entry("vpg", VPG, 8, 500_000, "value and policy", "on-policy", "TD", "discrete, continuous",
+          "the plain policy gradient with a learned baseline (Sutton et al. 2000)"),
     Entry("watkins-q-lambda", WatkinsQLambda, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with eligibility traces, cut by exploring (Watkins 1989)"),
 )  # fmt: skip

@@ -18,12 +18,14 @@ R = TypeVar("R")
 # What a field means where its own file does not say.
 MEANINGS = {
     "learning_rate": "step size of the optimiser; may follow a schedule",
+    "critic_learning_rate": "step size of the critic's optimiser; may follow a schedule",
     "discount": "what a reward one step later is worth now, in [0, 1]",
     "gae_lambda": "generalised advantage estimation: 0 is one-step TD, 1 is the Monte-Carlo return",
     "clip": "how far the probability ratio may leave 1",
     "entropy_coefficient": "weight of the entropy bonus",
     "value_coefficient": "weight of the critic's loss",
     "max_gradient_norm": "gradients are scaled down to this global norm",
+    "damping": "added to the diagonal of the Fisher matrix",
     "target_kl": "leave a window's remaining updates once the policy has moved this far",
     "num_steps": "steps of each environment in one window",
     "num_epochs": "passes over each window",

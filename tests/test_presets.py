@@ -43,6 +43,9 @@ def test_what_there_is():
         ("ppo", "Pendulum-v1"),
         ("dqn", "CartPole-v1"),
         ("reinforce", "CartPole-v1"),
+        ("a2c", "CartPole-v1"),
+        ("vpg", "CartPole-v1"),
+        ("trpo", "CartPole-v1"),
     }
     assert {preset.algorithm for preset in EVERY} <= set(catalogue.names())
     assert presets.find("ppo", "CartPole-v9") is None and presets.find("ppo", object()) is None

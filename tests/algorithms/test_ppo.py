@@ -24,7 +24,7 @@ from operant.parts.networks import GRU, MLP
 from operant.parts.normalisers import Moments
 from operant.parts.optimisers import Adam
 from operant.parts.schedules import Linear
-from tests.algorithms.support import Recording
+from tests.algorithms.support import Recording, references
 
 ACTIONS, LENGTH, ENVS = 3, 4, 4
 SIZE, EPOCHS, MINIBATCHES = LENGTH * ENVS, 3, 2
@@ -119,20 +119,6 @@ def window(fresh):
 @pytest.fixture(scope="module")
 def still(fresh, window):
     return learned(STILL, fresh, window)
-
-
-def references(window, values, next_values, discount, trace):
-    """Advantages and value targets `[T, B]` by their definition, in float64."""
-    reward = np.asarray(window.steps.reward, np.float64)
-    terminated, last = np.asarray(window.steps.terminated), np.asarray(window.steps.last)
-    advantage = np.zeros_like(reward)
-    for e in range(reward.shape[1]):
-        for t in reversed(range(reward.shape[0])):
-            bootstrap = 0.0 if terminated[t, e] else next_values[t, e]
-            advantage[t, e] = reward[t, e] + discount * bootstrap - values[t, e]
-            if not last[t, e] and t + 1 < reward.shape[0]:
-                advantage[t, e] += discount * trace * advantage[t + 1, e]
-    return advantage, advantage + values
 
 
 def linear_values(critic, features):

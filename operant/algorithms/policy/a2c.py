@@ -1,0 +1,86 @@
+"""Advantage actor-critic: the synchronous form of A3C.
+
+Source: Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning", algorithm S3 and section 4; one
+gradient of all environments together after its authors' successors (Wu et al. 2017, section 5).
+
+    for each iteration:
+    1.    run the policy for T steps in each of N environments
+    2.    R = 0 after a terminal state, V(s) of the state that follows the last step otherwise
+    3.    for t from the last step back to the first:  R = r_t + discount R
+    4.    d actor  = mean of  grad log pi(a_t|s_t) (R_t - V(s_t))  +  c_e grad entropy
+          d critic = mean of  c_v grad (R_t - V(s_t))^2 / 2
+    5.    clip the gradient's global norm and take a step of RMSProp
+
+R_t - V(s_t) is the generalised advantage estimate with lambda = 1 (the paper's, and the default): step t looks ahead to
+the end of the window, at most T steps. With T = 1 this is the one-step actor-critic of Sutton & Barto 2018, 13.5.
+
+Deviations from the paper: means over steps and environments instead of sums; a window runs on over the ends of
+episodes, where R starts anew (from V of the true final observation where the episode was truncated); actor and critic
+are separate networks; RMSProp starts from zero moments; rewards are scaled by the spread of their returns, for
+otherwise the critic's errors fill the bound on the norm. Advantages are not normalised. A network with memory is
+trained by back-propagation through the whole window.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from operant.contracts import Context, Spec, Window
+from operant.equations import policy_gradient
+from operant.parts.actor_critic import ActorCritic, Batch, State, value_loss
+from operant.parts.component import check_range, component
+from operant.parts.networks import MLP, Recipe
+from operant.parts.optimisers import Optimiser, RMSProp, descend
+from operant.parts.schedules import Linear, Scalar, at
+
+
+@component
+class A2C(ActorCritic):
+    learning_rate: Scalar = Linear(7e-4, 0.0)
+    discount: float = 0.99
+    gae_lambda: float = 1.0
+    entropy_coefficient: Scalar = 0.01
+    value_coefficient: float = 0.5
+    max_gradient_norm: float | None = 0.5
+    num_steps: int = 5
+    normalise: tuple[str, ...] = ("rewards",)  # of "observations", "rewards"
+    network: Recipe = MLP((64, 64), "tanh")
+    optimiser: Optimiser = RMSProp()
+
+    def check(self, spec: Spec) -> None:
+        self.check_window(spec)
+        check_range(self, 0, math.inf, "learning_rate", "value_coefficient", "max_gradient_norm")
+
+    def init(self, key: Array, spec: Spec) -> State:
+        state = self.fresh(key, spec)
+        networks, _ = ravel_pytree((state.policy.actor, state.critic))
+        return state._replace(optimiser=self.optimiser.transform().init(networks))
+
+    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Array]]:
+        # 2. - 3.
+        state, batch, metrics = self.estimate(state, window, context)
+        # 4. As one flat vector, so that the optimiser's step is a few operations and not a few for each array.
+        networks, unravel = ravel_pytree((state.policy.actor, state.critic))
+        loss = lambda flat: self._loss(unravel(flat), batch, context)  # noqa: E731
+        gradient, losses = jax.grad(loss, has_aux=True)(networks)
+        # 5.
+        rate = at(self.learning_rate, context.clock.progress)
+        networks, moments, norm = descend(
+            self.optimiser, gradient, state.optimiser, networks, rate, self.max_gradient_norm
+        )
+        actor, critic = unravel(networks)
+        return state.learned(actor, critic, moments), metrics | losses | {"gradient_norm": norm}
+
+    def _loss(self, networks: Any, batch: Batch, context: Context) -> tuple[Array, dict[str, Array]]:
+        (actor, critic), (times, (memory, _)) = networks, batch
+        _, outputs, _ = actor.network.unroll(memory, times.features, times.last)
+        distribution = actor.distribution(outputs, context.spec.action_space)
+        policy_loss = jnp.mean(policy_gradient(distribution.log_prob(times.action), times.advantage))
+        of_values, entropy = value_loss(critic, batch), jnp.mean(distribution.entropy())
+        bonus = at(self.entropy_coefficient, context.clock.progress) * entropy
+        metrics = {"policy_loss": policy_loss, "value_loss": of_values, "entropy": entropy}
+        return policy_loss + self.value_coefficient * of_values - bonus, metrics

@@ -1,0 +1,197 @@
+"""What learners with an actor and a critic share: acting, the critic's word on a window, minibatches of it."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from operant.contracts import Context, Spec, Steps, Window
+from operant.equations import explained_variance, gae, squared
+from operant.errors import OperantError
+from operant.parts.component import check_range
+from operant.parts.encoders import encode, features_shape
+from operant.parts.heads import Actor, Network, flat_actions, has_memory, next_outputs, num_outputs, shaped_actions
+from operant.parts.minibatches import epochs
+from operant.parts.networks import Recipe
+from operant.parts.normalisers import Moments, ReturnScale, normalise, update, update_and_scale
+from operant.parts.optimisers import Optimiser, descend
+
+
+class Policy(NamedTuple):
+    actor: Actor
+    moments: Moments  # of the features, where they are normalised
+
+
+class State(NamedTuple):
+    policy: Policy
+    critic: Network
+    memory: Any  # the critic's, [slots, ...]
+    optimiser: Any
+    scale: ReturnScale
+
+    def learned(self, actor: Actor, critic: Network, optimiser: Any) -> "State":
+        """The state with networks and moments after an update."""
+        return self._replace(policy=self.policy._replace(actor=actor), critic=critic, optimiser=optimiser)
+
+
+class Times(NamedTuple):
+    """What an update reads of each step, `[T, B, ...]`."""
+
+    features: Array
+    action: Array  # as the distributions have them
+    log_prob: Array  # by the policy that acted
+    advantage: Array
+    target: Array  # of the value
+    last: Array
+
+
+Batch: TypeAlias = tuple[Times, tuple[Any, Any]]  # with actor's and critic's memory before the first step, `[B, ...]`
+
+
+class ActorCritic:
+    """Mixed into learners with an actor and a critic in separate networks, taught by running windows.
+
+    A truncated step bootstraps from the value of its true final observation. Rewards and observations are normalised
+    where `normalise` says so; log-probabilities of the actions are remembered. Networks with memory are trained by
+    back-propagation through the whole window.
+    """
+
+    discount: float
+    gae_lambda: float
+    num_steps: int
+    normalise: tuple[str, ...]
+    network: Recipe
+
+    def check_window(self, spec: Spec) -> None:
+        """Raise `OperantError` where `spec` cannot be served or one of the fields above makes no sense."""
+        num_outputs(spec.action_space)
+        if unknown := set(self.normalise) - {"observations", "rewards"}:
+            raise OperantError(f"cannot normalise {', '.join(sorted(unknown))}: known are observations, rewards")
+        check_range(self, 1, math.inf, "num_steps")
+        check_range(self, 0, 1, "discount", "gae_lambda")
+
+    def check_minibatches(self, spec: Spec, num_minibatches: int) -> None:
+        """Raise `OperantError` where a window cannot be cut into so many equal minibatches."""
+        memory = has_memory(self.network, spec.observation_space)
+        columns = spec.num_envs * (1 if memory else self.num_steps)
+        if columns % num_minibatches:
+            what = "environments (the network has memory)" if memory else "steps x environments"
+            raise OperantError(f"{columns} {what} cannot be cut into {num_minibatches} equal minibatches")
+
+    def window(self) -> Steps:
+        return Steps(self.num_steps)
+
+    def fresh(self, key: Array, spec: Spec) -> State:
+        """The state before the first step, without an optimiser's moments."""
+        key_actor, key_critic = jax.random.split(key)
+        shape = features_shape(spec.observation_space)
+        actor = Actor(self.network, key_actor, shape, spec.action_space, gain=0.01)
+        critic = Network(self.network, key_critic, shape, 1, gain=1.0)
+        policy = Policy(actor, Moments.init(shape))
+        return State(policy, critic, critic.start(spec.num_envs), (), ReturnScale.init(spec.num_envs))
+
+    def start(self, policy: Policy, key: Array, spec: Spec) -> Any:
+        return policy.actor.network.start(spec.num_envs)
+
+    def act(
+        self, policy: Policy, memory: Any, observation: Any, key: Array, context: Context, *, explore: bool
+    ) -> tuple[Any, Array, Any]:
+        space = context.spec.action_space
+        memory, outputs = policy.actor.network(memory, self._features(policy, observation, context.spec))
+        distribution = policy.actor.distribution(outputs, space)
+        if not explore:
+            return memory, shaped_actions(space, distribution.mode()), ()
+        action, log_prob = distribution.sample_and_log_prob(key)
+        return memory, shaped_actions(space, action), log_prob
+
+    def estimate(self, state: State, window: Window, context: Context) -> tuple[State, Batch, dict[str, Array]]:
+        """Advantages by GAE and value targets = advantages + values, by the critic as it is before the update.
+
+        The state returned has the memory and the statistics after the window; its networks are still the same.
+        """
+        steps, policy, spec = window.steps, state.policy, context.spec
+        features = self._features(policy, steps.observation, spec)
+        following = self._features(policy, steps.next_observation, spec)
+        memory = jax.tree.map(lambda leaf: leaf[window.slots], state.memory)
+        carried, values, after = state.critic.unroll(memory, features, steps.last)
+        next_values = next_outputs(state.critic, values, after, following, steps.truncated)[..., 0]
+        values = values[..., 0]
+        scale, rewards = state.scale, steps.reward
+        if "rewards" in self.normalise:
+            running = scale.returns[window.slots]
+            continued, rewards = update_and_scale(scale._replace(returns=running), rewards, steps.last, self.discount)
+            scale = continued._replace(returns=scale.returns.at[window.slots].set(continued.returns))
+        advantages = gae(rewards, values, next_values, steps.continues, steps.last, self.discount, self.gae_lambda)
+        targets = advantages + values
+        action = flat_actions(spec.action_space, steps.action)
+        times = Times(features, action, steps.extras, advantages, targets, steps.last)
+        # The statistics change last: everything above saw the observations as the acting policy did.
+        if "observations" in self.normalise:
+            moments = update(policy.moments, encode(spec.observation_space, steps.observation))
+            policy = policy._replace(moments=moments)
+        carried = jax.tree.map(lambda whole, part: whole.at[window.slots].set(part), state.memory, carried)
+        state = state._replace(policy=policy, memory=carried, scale=scale)
+        return state, (times, (window.memory, memory)), {"explained_variance": explained_variance(values, targets)}
+
+    def _features(self, policy: Policy, observation: Any, spec: Spec) -> Array:
+        features = encode(spec.observation_space, observation)
+        return normalise(policy.moments, features) if "observations" in self.normalise else features
+
+
+def batch_epochs(
+    update: Callable[[Any, Batch], tuple[Any, dict[str, Array]]],
+    learner: Any,
+    batch: Batch,
+    key: Array,
+    num_epochs: int,
+    num_minibatches: int,
+) -> tuple[Any, dict[str, Array]]:
+    """`epochs` of `update(learner, minibatch) -> (learner, metrics)`; returns the learner and the means of the metrics.
+
+    Minibatches are of whole environments `[T, b]` where the networks have memory, of single steps `[1, b]` otherwise.
+    Consumes `key`.
+    """
+    times, memories = batch
+    if jax.tree.leaves(memories):
+        cut = lambda leaf: jnp.swapaxes(leaf, 0, 1)  # noqa: E731
+    else:
+        cut = lambda leaf: leaf.reshape(-1, 1, *leaf.shape[2:])  # noqa: E731
+
+    def step(learner: Any, columns: Batch) -> tuple[Any, dict[str, Array]]:
+        rows, memories = columns
+        return update(learner, (jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), rows), memories))
+
+    learner, metrics = epochs(step, learner, (jax.tree.map(cut, times), memories), key, num_epochs, num_minibatches)
+    return learner, jax.tree.map(jnp.mean, metrics)
+
+
+def value_loss(critic: Network, batch: Batch) -> Array:
+    """Half the mean squared error of the critic's values; a scalar."""
+    times, (_, memory) = batch
+    _, values, _ = critic.unroll(memory, times.features, times.last)
+    return jnp.mean(squared(values[..., 0] - times.target))
+
+
+def fit_critic(
+    optimiser: Optimiser,
+    critic: Network,
+    moments: Any,
+    batch: Batch,
+    key: Array,
+    learning_rate: Array,
+    num_epochs: int,
+    num_minibatches: int,
+) -> tuple[Network, Any, dict[str, Array]]:
+    """Regression of the values on their targets by epochs of minibatches: `(critic, moments, metrics)`."""
+
+    def step(learner: tuple, minibatch: Batch) -> tuple[tuple, dict[str, Array]]:
+        critic, moments = learner
+        loss, gradient = jax.value_and_grad(value_loss)(critic, minibatch)
+        critic, moments, _ = descend(optimiser, gradient, moments, critic, learning_rate)
+        return (critic, moments), {"value_loss": loss}
+
+    learner, metrics = batch_epochs(step, (critic, moments), batch, key, num_epochs, num_minibatches)
+    return *learner, metrics
