@@ -1,7 +1,7 @@
 """Sequential loops, compiled by numba where it is installed. Everything works, more slowly, where it is not.
 
 Each kernel is plain Python over arrays; `compiled` returns it compiled. A sweep visits the states
-of `order`, updates `values` in place, and returns the largest change.
+from `first` to `last - 1`, updates `values` in place, and returns the largest change.
 """
 
 from collections.abc import Callable
@@ -21,41 +21,85 @@ def compiled(kernel: Callable) -> Callable | None:
     return numba.njit(cache=True, nogil=True)(kernel)
 
 
-def sweep_sparse(order, indptr, indices, data, rewards, terminal, num_actions, discount, values):
-    """One Gauss-Seidel sweep of a `Collapsed` model."""
+def renumbered(order, indptr, indices, data, rewards, num_actions, discount):
+    """The rows of a `Collapsed` model as `sweep_sparse` reads them: states in the order of `order`, discounted.
+
+    Where action a may stay in s, v(s) = r + γ p(s|s,a) v(s) + ... is solved for v(s): one sweep does what many would.
+    """
+    place = np.empty_like(order)
+    for new in range(order.size):
+        place[order[new]] = new
+    starts = np.zeros(order.size * num_actions + 1, indptr.dtype)
+    targets = np.empty_like(indices)
+    weights = np.empty_like(data)
+    earned = np.empty_like(rewards)
+    end = 0
+    for new in range(order.size):
+        for action in range(num_actions):
+            row = order[new] * num_actions + action
+            first, staying = end, 0.0
+            for entry in range(indptr[row], indptr[row + 1]):
+                target = place[indices[entry]]
+                if target == new:
+                    staying += discount * data[entry]
+                else:
+                    targets[end] = target
+                    weights[end] = discount * data[entry]
+                    end += 1
+            row = new * num_actions + action
+            starts[row + 1] = end
+            if staying < 1.0:
+                earned[row] = rewards[order[new] * num_actions + action] / (1.0 - staying)
+                for entry in range(first, end):
+                    weights[entry] /= 1.0 - staying
+            else:
+                earned[row] = -np.inf  # for ever, which has a price wherever that is asked
+    return starts, targets[:end], weights[:end], earned
+
+
+def sweep_sparse(first, last, starts, targets, weights, rewards, num_actions, values):
+    """One Gauss-Seidel sweep of what `renumbered` returned."""
     largest = 0.0
-    for state in order:
-        if terminal[state]:
-            continue
+    for state in range(first, last):
         best = -np.inf
         for row in range(state * num_actions, (state + 1) * num_actions):
-            total = 0.0
-            for entry in range(indptr[row], indptr[row + 1]):
-                total += data[entry] * values[indices[entry]]
-            total = rewards[row] + discount * total
+            total = rewards[row]
+            for entry in range(starts[row], starts[row + 1]):
+                total += weights[entry] * values[targets[entry]]
             best = max(best, total)
         largest = max(largest, abs(best - values[state]))
         values[state] = best
     return largest
 
 
-def sweep_moves(order, successors, mix, rewards, terminal, discount, values):
-    """One Gauss-Seidel sweep of a `MoveMDP`."""
+def sweep_moves(first, last, successors, mix, rewards, terminal, discount, values):
+    """One Gauss-Seidel sweep of a `MoveMDP`, solved for v(s) where a move may stay in s."""
     largest = 0.0
     num_actions, num_moves = mix.shape
-    moved = np.empty(num_moves)
-    for state in order:
+    moved, staying = np.empty(num_moves), np.empty(num_moves)
+    for state in range(first, last):
         if terminal[state]:
             continue
         line = state if rewards.shape[0] > 1 else 0
+        stays = False
         for move in range(num_moves):
-            pay = rewards[line, move] if rewards.shape[1] > 1 else rewards[line, 0]
-            moved[move] = pay + discount * values[successors[state, move]]
+            target = successors[state, move]
+            moved[move] = rewards[line, move] if rewards.shape[1] > 1 else rewards[line, 0]
+            staying[move] = 0.0
+            if target == state:
+                stays, staying[move] = True, discount
+            else:
+                moved[move] += discount * values[target]
         best = -np.inf
         for action in range(num_actions):
             total = 0.0
             for move in range(num_moves):
                 total += mix[action, move] * moved[move]
+            if stays:
+                going = 1.0
+                for move in range(num_moves):
+                    going -= mix[action, move] * staying[move]
+                total /= going
             best = max(best, total)
         largest = max(largest, abs(best - values[state]))
         values[state] = best

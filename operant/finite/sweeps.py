@@ -25,12 +25,15 @@ def gauss_seidel(
 
     With numba, states are visited singly by their distance from an end, and a window of them is swept until it
     settles before the next, half a window on: what flows back against the order dies out within a few steps, so few
-    passes over the whole are needed. Without numba, or for a `FunctionMDP`, blocks of consecutive states are updated
-    one after the other. Deterministic either way; `iterations` counts passes. An ordinary backup certifies the result.
+    passes over the whole are needed. States are renumbered in that order, so that a window is read from memory in one
+    piece, and a state's moves to itself are solved for. Without numba, or for a `FunctionMDP`, blocks of consecutive
+    states are updated one after the other. Deterministic either way; `iterations` counts passes. An ordinary backup of
+    the problem as it was given certifies the result.
     """
     task = prepare(mdp, discount, tolerance, max_iterations)
-    values, count, patience = _pessimistic(task), 0, 1.0
-    windows = _windows(task.model, task.discount)
+    order, windows = _windows(task.model, task.discount)
+    found = _pessimistic(task)
+    values, count, patience = found[order], 0, 1.0
     while True:
         # Values rise by at most this where a backup would certify them, were every state to change alike.
         target = max(task.tolerance * (1.0 - task.discount), 4.0 * rounding(task.model, values, task.discount))
@@ -44,8 +47,9 @@ def gauss_seidel(
                 moved = sweep(values)
         count += 1
         if change <= target * patience or task.quotient is not None:
-            backed_up = task.model.backup(values, task.discount).max(axis=1)
-            if task.certified(values, backed_up):
+            found[order] = values
+            backed_up = task.model.backup(found, task.discount).max(axis=1)
+            if task.certified(found, backed_up):
                 return task.finish(backed_up, count, "gauss_seidel")
             patience *= 0.5
         task.check(count)
@@ -63,27 +67,36 @@ def _pessimistic(task: Task) -> np.ndarray:
     return values
 
 
-def _windows(model: Model, discount: float) -> list[Callable[[np.ndarray], float]]:
-    """Functions of the values that sweep one window each, in place, and return the largest change."""
+def _windows(model: Model, discount: float) -> tuple[np.ndarray | slice, list[Callable[[np.ndarray], float]]]:
+    """The order of the states, and functions of the values in that order.
+
+    Each sweeps one window of the values in place and returns the largest change.
+    """
     order_states = kernels.compiled(kernels.goal_order)
     if order_states is None or not isinstance(model, MoveMDP | Collapsed):
         edges = np.unique(np.linspace(0, model.num_states, PARTS + 1).astype(int)).tolist()
-        return [partial(_block, model, discount, first, last) for first, last in pairwise(edges)]
+        return slice(None), [partial(_block, model, discount, first, last) for first, last in pairwise(edges)]
     if isinstance(model, MoveMDP):
         edges = model.successors.reshape(-1)
         starts = np.arange(0, edges.size + 1, model.successors.shape[1])
         order = order_states(starts, edges, 1, model.terminal)
-        arguments = (model.successors, model.mix, model.rewards, model.terminal, discount)
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order), dtype=order.dtype)
+        rewards = model.rewards if len(model.rewards) == 1 else model.rewards[order]
+        arguments = (place[model.successors[order]], model.mix, rewards, model.terminal[order], discount)
         kernel = kernels.compiled(kernels.sweep_moves)
     else:
         matrix, actions = model.transitions, model.num_actions
         ending = model.terminal | model.leaks.reshape(-1, actions).any(axis=1)
         order = order_states(matrix.indptr, matrix.indices, actions, ending)
-        arguments = (matrix.indptr, matrix.indices, matrix.data, model.rewards, model.terminal, actions, discount)
-        kernel = kernels.compiled(kernels.sweep_sparse)
-    starts = range(0, max(model.num_states - WINDOW // 2, 1), WINDOW // 2)
+        renumber, kernel = kernels.compiled(kernels.renumbered), kernels.compiled(kernels.sweep_sparse)
+        assert renumber is not None
+        rows = renumber(order, matrix.indptr, matrix.indices, matrix.data, model.rewards, actions, discount)
+        arguments = (*rows, actions)
     assert kernel is not None  # numba is there: it compiled the order
-    return [partial(kernel, order[first : first + WINDOW], *arguments) for first in starts]
+    size = model.num_states
+    firsts = range(0, max(size - WINDOW // 2, 1), WINDOW // 2)
+    return order, [partial(kernel, first, min(first + WINDOW, size), *arguments) for first in firsts]
 
 
 def _block(model: Model, discount: float, first: int, last: int, values: np.ndarray) -> float:

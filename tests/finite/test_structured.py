@@ -1,5 +1,7 @@
 """Models that are not stored, sweeps with and without numba, mazes, average reward, horizons."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -46,8 +48,51 @@ def test_everything_works_without_numba(without_numba, solve, discount):
         np.testing.assert_allclose(solve(form, discount).values, exact.values, rtol=0, atol=1e-9)
 
 
-def test_windows_smaller_than_the_problem(monkeypatch):
-    maze = problems.maze(40, 40, seed=3)
+@pytest.fixture
+def interpreted(monkeypatch):
+    """The kernels as they are, in plain Python, whether numba is installed or not."""
+    monkeypatch.setattr(kernels, "compiled", lambda kernel: kernel)
+
+
+@pytest.mark.parametrize("kind", ["reducible", "periodic", "terminal", "flags", "illegal"])
+def test_renumbered_states_have_the_values_they_had(interpreted, kind):
+    mdp = random_mdp(np.random.default_rng(6), kind, 30, 3)
+    solution, exact = finite.gauss_seidel(mdp, 0.95), finite.policy_iteration(mdp, 0.95)
+    np.testing.assert_allclose(solution.values, exact.values, rtol=0, atol=1e-9)
+    assert solution.gap <= 1e-9
+    assert (solution.lower <= exact.upper).all() and (exact.lower <= solution.upper).all()
+
+
+@pytest.mark.parametrize("discount", [0.9, 1.0])
+def test_renumbered_mazes_have_the_values_they_had(interpreted, discount):
+    maze = problems.maze(9, 11, seed=2)
+    exact = finite.policy_iteration(maze.stored(), discount)
+    paid = dataclasses.replace(maze, rewards=-1.0 - (maze.successors % 3))
+    paid_exact = finite.policy_iteration(paid.stored(), discount)
+    for form, expected in ((maze, exact), (maze.stored(), exact), (paid, paid_exact)):
+        solution = finite.gauss_seidel(form, discount)
+        np.testing.assert_allclose(solution.values, expected.values, rtol=0, atol=1e-9)
+        assert solution.gap <= 1e-9
+
+
+def test_one_sweep_solves_for_staying():
+    """Alone with itself nine times in ten: v = 1 / (1 - .9 γ) after one sweep, in either form."""
+    discount = 0.5
+    model = finite.MDP.from_triples(2, 1, [0, 0], [0, 0], [0, 1], [0.9, 0.1], [1.0, 1.0], terminal=[1]).collapsed
+    matrix = model.transitions
+    order = np.array([1, 0], dtype=np.int32)
+    rows = kernels.renumbered(order, matrix.indptr, matrix.indices, matrix.data, model.rewards, 1, discount)
+    values = np.zeros(2)
+    kernels.sweep_sparse(0, 2, *rows, 1, values)
+    np.testing.assert_allclose(values, [0.0, 1.0 / (1.0 - 0.45)])
+    moves = (np.array([[0, 0], [1, 0]]), np.array([[0.9, 0.1]]), np.ones((1, 1)), np.array([True, False]))
+    values = np.zeros(2)
+    kernels.sweep_moves(0, 2, *moves, discount, values)
+    np.testing.assert_allclose(values, [0.0, 1.0 / (1.0 - 0.45)])
+
+
+def test_windows_smaller_than_the_problem(interpreted, monkeypatch):
+    maze = problems.maze(20, 20, seed=3)
     whole = finite.gauss_seidel(maze, tolerance=1e-8)
     monkeypatch.setattr(sweeps, "WINDOW", 64)
     pieces = finite.gauss_seidel(maze, tolerance=1e-8)
