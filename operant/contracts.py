@@ -77,8 +77,8 @@ class Episodes:
 class Online:
     """Windows of one step, each learned from before the next action: what the textbook's loops do.
 
-    One iteration of the compiled driver is `length` of them: keys are drawn at once for so many, and metrics and faults
-    are looked at afterwards. `context.clock` still counts every window.
+    One iteration of the compiled driver is `length` of them: random numbers are drawn at once for so many, and metrics
+    and faults are looked at afterwards. `context.clock` still counts every window.
     """
 
     length: int = 100

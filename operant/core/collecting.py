@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from operant.contracts import Array, Clock, Context, Ratio, Spec, Step, Window
-from operant.core import keys
+from operant.core import ahead, keys
 from operant.core.metrics import Health, add, summed
 from operant.environments.compiled import Compiled, Worlds
 from operant.parts.heads import restart
@@ -91,15 +91,14 @@ class Collector:
         """
         key_pool = keys.role(carry.key, keys.POOL, iteration)
         carry = carry._replace(worlds=self.environment.refresh(key_pool, carry.worlds, iteration, self.length))
-        times = iteration * self.length + jnp.arange(self.length)
-        learning = jax.vmap(partial(keys.role, carry.key, keys.LEARN))(times)
+        times, root = iteration * self.length + jnp.arange(self.length), carry.key
 
-        def one(inner: Carry, time: Array, key: tuple, key_learn: Array) -> tuple[Carry, dict[str, Ratio]]:
+        def one(inner: Carry, time: Array, key: tuple) -> tuple[Carry, dict[str, Ratio]]:
             context = Context(self.spec, Clock(time, jnp.minimum(time / (total * self.length), 1.0)))
             memory = inner.memory
             inner, step = self.step(algorithm, inner, key, context)
             window = self._window(jax.tree.map(lambda leaf: leaf[None], step), memory)
-            state, metrics = algorithm.learn(inner.state, window, key_learn, context)
+            state, metrics = algorithm.learn(inner.state, window, keys.role(root, keys.LEARN, time), context)
             last, count = step.last, jnp.sum(step.last, dtype=jnp.float32)
             ended = {
                 "episode_return": Ratio(jnp.sum(jnp.where(last, inner.returns, 0.0)), count),
@@ -109,7 +108,7 @@ class Collector:
             seen = {"seen": Ratio(summed(step.next_observation), summed(step.reward))}
             return inner._replace(state=state, returns=returns, lengths=lengths), metrics | ended | seen
 
-        every = times, self.keys(carry.key, iteration), learning
+        every = times, self.keys(root, iteration)
         shapes = jax.eval_shape(lambda: one(carry, *jax.tree.map(lambda each: each[0], every))[1])
         zero = {name: Ratio(jnp.float32(0), jnp.float32(0)) for name in shapes}
         structure = jax.tree.structure(zero)
@@ -121,7 +120,7 @@ class Collector:
             return (inner, sums + jnp.stack(jax.tree.leaves(add(zero, metrics)))), None
 
         outside = carry.totals
-        (carry, sums), _ = jax.lax.scan(body, (carry._replace(totals={}), jnp.zeros(structure.num_leaves)), every)
+        (carry, sums), _ = ahead.scan(body, (carry._replace(totals={}), jnp.zeros(structure.num_leaves)), every)
         metrics = jax.tree.unflatten(structure, list(sums))
         observed, paid = metrics.pop("seen")
         return (carry._replace(totals=outside), (observed, paid)), metrics, {}
