@@ -46,6 +46,7 @@ def test_what_there_is():
         ("a2c", "CartPole-v1"),
         ("vpg", "CartPole-v1"),
         ("trpo", "CartPole-v1"),
+        ("trpo", "Pendulum-v1"),
     }
     assert {preset.algorithm for preset in EVERY} <= set(catalogue.names())
     assert presets.find("ppo", "CartPole-v9") is None and presets.find("ppo", object()) is None

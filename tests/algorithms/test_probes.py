@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from operant.algorithms.policy.a2c import A2C
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.reinforce import REINFORCE
+from operant.algorithms.policy.trpo import TRPO
 from operant.algorithms.value.dqn import DQN
 from operant.core import keys
 from operant.core.compiled import CompiledDriver
@@ -43,13 +45,18 @@ recurrent = PPO(
     learning_rate=5e-3, discount=DISCOUNT, num_steps=16, num_minibatches=2, normalise=(), network=GRU(16, (16,)),
     max_gradient_norm=10.0,
 )  # fmt: skip
+a2c = A2C(learning_rate=5e-3, discount=DISCOUNT, num_steps=16, normalise=(), max_gradient_norm=10.0, network=SMALL)
+trpo = TRPO(
+    critic_learning_rate=5e-3, discount=DISCOUNT, num_steps=16, num_epochs=4, num_minibatches=2, normalise=(),
+    network=SMALL,
+)  # fmt: skip
 ENVIRONMENTS, COMPILED_ITERATIONS = 8, 250
 
 
 def values(algorithm, state, observation):
     """State values at observations [N, 1], as the learner sees them."""
     features = jnp.asarray(observation, jnp.float32)
-    if isinstance(algorithm, PPO):
+    if isinstance(algorithm, PPO | A2C | TRPO):
         return np.asarray(state.critic((), features)[1][:, 0])
     return np.asarray(state.policy((), features)[1].max(axis=-1))
 
@@ -82,7 +89,7 @@ def test_rewards_are_discounted(algorithm):
     np.testing.assert_allclose(values(algorithm, state, [[0.0], [1.0]]), [DISCOUNT, 1.0], atol=0.05)
 
 
-@pytest.mark.parametrize("algorithm", [ppo, dqn], ids=["ppo", "dqn"])
+@pytest.mark.parametrize("algorithm", [ppo, dqn, a2c], ids=["ppo", "dqn", "a2c"])
 def test_truncation_is_not_termination(algorithm):
     # PPO's return estimates are cut every 5 steps and bootstrapped, so its fixed point is reached geometrically.
     _, state = trained(algorithm, Truncation, iterations=500)
@@ -113,7 +120,7 @@ def test_the_right_action_is_found(algorithm, probe):
     assert mean_return(algorithm, state, probe) == 1.0
 
 
-@pytest.mark.parametrize("algorithm", [ppo, reinforce], ids=["ppo", "reinforce"])
+@pytest.mark.parametrize("algorithm", [ppo, reinforce, trpo], ids=["ppo", "reinforce", "trpo"])
 def test_continuous_actions_arrive_in_the_environments_units(algorithm):
     _, state = trained(algorithm, ContinuousAction, iterations=1000)
     # Half of the unit box is 1 in the environment's [-2, 2]; an unscaled action would cost 0.25.
