@@ -39,7 +39,7 @@ WHOLE = REINFORCE(
 )
 RUNNING = A2C(
     learning_rate=0.0, discount=1.0, entropy_coefficient=0.0, max_gradient_norm=None, num_steps=LENGTH,
-    network=MLP(()), optimiser=Recording(WINDOWS),
+    normalise=(), network=MLP(()), optimiser=Recording(WINDOWS),
 )  # fmt: skip
 SEPARATE = VPG(
     learning_rate=0.0, critic_learning_rate=0.0, discount=1.0, num_steps=LENGTH, num_epochs=1, num_minibatches=1,

@@ -22,7 +22,7 @@ from operant.algorithms.tabular.tree_backup import TreeBackup
 from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
 from operant.contracts import Clock, Context, Spec, Step, Window
 from operant.errors import OperantError
-from operant.parts.component import strong
+from operant.parts.component import check_fields, strong
 from operant.parts.exploration import UCB, EpsilonGreedy, Random
 from operant.parts.rates import Visits
 from operant.parts.schedules import Linear
@@ -407,4 +407,5 @@ def test_environments_take_turns_at_one_table_with_carries_of_their_own(name):
 )
 def test_fields_out_of_range_are_refused(wrong, told):
     with pytest.raises(OperantError, match=told):
+        check_fields(wrong)
         wrong.check(SPEC)
