@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -24,6 +24,8 @@ from operant.environments.host import spliced
 from operant.environments.make import EnvironmentLike, name_of
 from operant.environments.spaces import environment_action, learner_space
 from operant.errors import OperantError
+from operant.synonyms import LEARNER
+from operant.words import unknown_name
 
 
 class Learner:
@@ -219,6 +221,9 @@ class Learner:
         spec = dataclasses.replace(self._loop.spec, action_space=self.action_space)
         about = describe(self._name, self.algorithm, self._environment, "gymnasium", spec, settings)
         return about | {"steps": settings.steps}
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise unknown_name("Learner", name, dir(type(self)), LEARNER)
 
     def __repr__(self) -> str:
         return f"Learner({self._name}, {self.steps:,} steps)"

@@ -302,3 +302,14 @@ AGENT = {
     "logger": "agent.history",
     "replay_buffer": "operant.resume(path): the run's checkpoints hold the replay",
 }
+
+# Methods of an agent that learns in somebody's own loop; all else is asked of `learner.agent`.
+_OBSERVE = "learner.observe(reward, terminated, truncated, next_observation)"
+LEARNER = {
+    **{their: ours.replace("agent.", "learner.agent.") for their, ours in AGENT.items()},
+    **{their: "learner.act(observation)" for their, ours in AGENT.items() if ours == _ACT},
+    **dict.fromkeys(("learn", "fit", "train", "update", "step", "add", "push", "store", "remember"), _OBSERVE),
+    "store_transition": _OBSERVE,
+    "load": "operant.Learner.load(path)",
+    "num_timesteps": "learner.steps",
+}

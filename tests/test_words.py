@@ -153,6 +153,21 @@ def test_several_agents_point_to_one(agent):
         operant.Agents([agent]).predict(np.zeros(4))
 
 
+@pytest.mark.parametrize(
+    ("their", "ours"),
+    [
+        ("predict", r"write learner.act\(observation\)"),
+        ("remember", r"write learner.observe\(reward, terminated, truncated, next_observation\)"),
+        ("evaluate_policy", r"write learner.agent.evaluate\("),
+        ("observ", "did you mean 'observe'"),
+    ],
+)
+def test_a_learner_answers_too(their, ours):
+    learner = operant.Learner("random", "CartPole-v1")
+    with pytest.raises(AttributeError, match=ours):
+        getattr(learner, their)
+
+
 def test_attributes_that_tools_look_for_are_quietly_absent(agent):
     import copy
 
@@ -199,3 +214,8 @@ def test_every_word_leads_somewhere():
         name = name[: next((i for i, c in enumerate(name) if not (c.isalnum() or c == "_")), len(name))]
         attributes = {"environment", "policy", "description", "history"}  # set in __init__
         assert hasattr(owner, name) or name in attributes, (their, ours)
+    assert all(
+        hasattr(operant.Learner, ours.removeprefix("learner.").partition("(")[0].partition(".")[0])
+        for ours in synonyms.LEARNER.values()
+        if ours.startswith("learner.")
+    )
