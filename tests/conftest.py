@@ -5,9 +5,8 @@
   run of the suite is quick. They are keyed by program and versions, so a stale one is never used, and they are
   bounded to 2 GB. A size limit also makes JAX lock the directory, which pytest-xdist's workers share. Commands that
   a test starts inherit the settings. `make clean` leaves the directory; deleting it is always safe.
-- The default tests compile fast rather than for speed (XLA_FLAGS): programs are tiny and run for moments, and compiling
-  them as users' runs do would be most of the suite's time. The slow ones, which learn, compile as users do; where
-  XLA_FLAGS is set already, it stays.
+- The default tests compile fast rather than for speed (XLA_FLAGS): programs are tiny and run for moments. The slow
+  ones, which learn, compile as users do; where XLA_FLAGS is set already, it stays.
 - There are two CPU devices, as `operant.train` makes one for each core: several seeds are shared among them.
 - Slow checks are marked `slow` and chosen with `-m slow`; there is no option of our own.
 """

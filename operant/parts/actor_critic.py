@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
 from operant.contracts import Context, Spec, Steps, Window
 from operant.equations import explained_variance, gae, squared
@@ -64,6 +65,7 @@ class ActorCritic:
     num_steps: int
     normalise: tuple[str, ...]
     network: Recipe
+    optimiser: Optimiser
 
     def check_window(self, spec: Spec) -> None:
         """Raise `OperantError` where `spec` cannot be served or one of the fields above makes no sense."""
@@ -92,6 +94,12 @@ class ActorCritic:
         critic = Network(self.network, key_critic, shape, 1, gain=1.0)
         policy = Policy(actor, Moments.init(shape))
         return State(policy, critic, critic.start(spec.num_envs), (), ReturnScale.init(spec.num_envs))
+
+    def init(self, key: Array, spec: Spec) -> State:
+        """The state before the first step; one optimiser for actor and critic together, as one flat vector."""
+        state = self.fresh(key, spec)
+        networks, _ = ravel_pytree((state.policy.actor, state.critic))
+        return state._replace(optimiser=self.optimiser.transform().init(networks))
 
     def start(self, policy: Policy, key: Array, spec: Spec) -> Any:
         return policy.actor.network.start(spec.num_envs)

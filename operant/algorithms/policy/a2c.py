@@ -55,11 +55,6 @@ class A2C(ActorCritic):
         self.check_window(spec)
         check_range(self, 0, math.inf, "learning_rate", "value_coefficient", "max_gradient_norm")
 
-    def init(self, key: Array, spec: Spec) -> State:
-        state = self.fresh(key, spec)
-        networks, _ = ravel_pytree((state.policy.actor, state.critic))
-        return state._replace(optimiser=self.optimiser.transform().init(networks))
-
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Array]]:
         # 2. - 3.
         state, batch, metrics = self.estimate(state, window, context)

@@ -60,11 +60,6 @@ class PPO(ActorCritic):
         if spec.num_envs * self.num_steps == self.num_minibatches:
             raise OperantError("advantages are normalised in each minibatch: one of a single step has none left")
 
-    def init(self, key: Array, spec: Spec) -> State:
-        state = self.fresh(key, spec)
-        networks, _ = ravel_pytree((state.policy.actor, state.critic))
-        return state._replace(optimiser=self.optimiser.transform().init(networks))
-
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Array]]:
         # 2. advantages and value targets
         state, batch, explained = self.estimate(state, window, context)
