@@ -106,4 +106,13 @@ CASES = {
             Entry("1 agent", "operant", 524_288, {"members": 1}, target=1.2),
         ),
     ),
+    "wide": Case(
+        "PPO, CartPole-v1, more and more environments × 128 steps (what an accelerator is for)",
+        PPO,
+        (
+            Entry("4,096 environments", "operant", 4_194_304, {"num_envs": 4_096}),
+            Entry("512 environments", "operant", 4_194_304, {"num_envs": 512}),
+            Entry("64 environments", "operant", 1_048_576, {"num_envs": 64}),
+        ),
+    ),
 }

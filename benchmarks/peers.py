@@ -47,7 +47,7 @@ class Peer:
         # Compile times are cold ones: no peer, and not Operant, may read a compilation cache.
         environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false", "PYTHONWARNINGS": "ignore"}
         if name == "operant":
-            environment["PYTHONPATH"] = str(HERE.parent)
+            environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed by close()
         self.process = subprocess.Popen(
             [interpreter(name), HERE / "workers" / f"{name}_worker.py"],
