@@ -41,6 +41,9 @@ def test_what_there_is():
     assert found >= {
         ("ppo", "CartPole-v1"),
         ("ppo", "Pendulum-v1"),
+        ("ppo", "Breakout-MinAtar"),
+        ("ppo", "Freeway-MinAtar"),
+        ("ppo", "SpaceInvaders-MinAtar"),
         ("dqn", "CartPole-v1"),
         ("reinforce", "CartPole-v1"),
         ("a2c", "CartPole-v1"),

@@ -41,9 +41,10 @@ def make(
     `environment` is an id (`CartPole-v1`; `my_package:MyEnv-v0` imports the module, and may name a class in it), a
     class or factory of Gymnasium environments, a Gymnasium vector environment, a compiled environment (gymnax's
     methods), a finite MDP, or one Gymnasium instance, which is never copied and so is exactly one environment. Names
-    are Gymnasium's, gymnax's and those of `finite.problem`. `backend="auto"` prefers a compiled twin where an id has
-    one. `kwargs` go to the environment's constructor, or to the parameters of a compiled one (`max_steps_in_episode`
-    of a finite MDP). Copies whose steps are slow are stepped in processes of their own (`several`).
+    are Gymnasium's, gymnax's, our own (`environments.own`) and those of `finite.problem`. `backend="auto"` prefers a
+    compiled twin where an id has one. `kwargs` go to the environment's constructor, or to the parameters of a compiled
+    one (`max_steps_in_episode` of a finite MDP). Copies whose steps are slow are stepped in processes of their own
+    (`several`).
 
     Raises `OperantError` for an unknown id, an unknown backend, a backend that the environment does not have, or
     `kwargs` for something that is made already.
@@ -133,7 +134,7 @@ def name_of(environment: EnvironmentLike) -> str:
 
 def compiled_names() -> list[str]:
     """The ids that have a compiled backend."""
-    return [*_gymnax_names(), *problem_names()]
+    return [*_gymnax_names(), *_own(), *problem_names()]
 
 
 def gymnasium_names() -> list[str]:
@@ -147,6 +148,12 @@ def _gymnax_names() -> list[str]:
     return [name for name in gymnax.registered_envs if name != "MNISTBandit-bsuite"]  # it downloads its data
 
 
+def _own() -> dict[str, Callable[[], Any]]:
+    from operant.environments.own import OWN
+
+    return OWN
+
+
 def _by_name(name: str, backend: str, kwargs: dict[str, Any]) -> Any:
     if name in problem_names() and (backend == "compiled" or (backend == "auto" and "render_mode" not in kwargs)):
         limit = {field: value for field, value in kwargs.items() if field in Limit._fields}
@@ -158,6 +165,8 @@ def _by_name(name: str, backend: str, kwargs: dict[str, Any]) -> Any:
         environment, params = gymnax.make(name)
         if set(kwargs) <= set(_names(params)) or backend == "compiled":
             return _compiled(environment, params, name, kwargs)
+    if backend != "gymnasium" and ":" not in name and name in _own():
+        return _compiled(_own()[name](), None, name, kwargs)
     if backend != "gymnasium" and name not in gymnasium.registry and Path(name).is_file():
         return resolve(problem(name), backend, kwargs)
     if backend == "compiled" and name in gymnasium.registry:

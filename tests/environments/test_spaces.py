@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operant.environments import compiled_names
+from operant.environments.own import OWN
 from operant.environments.spaces import (
     environment_action,
     gymnasium_space,
@@ -23,7 +24,7 @@ from operant.finite.named import problem_names
 from operant.workers.leaves import map_leaves
 
 
-@pytest.mark.parametrize("name", sorted({*compiled_names()} - {*problem_names()}))
+@pytest.mark.parametrize("name", sorted({*compiled_names()} - {*problem_names()} - {*OWN}))
 def test_every_gymnax_environment_is_understood(name):
     import gymnax
 

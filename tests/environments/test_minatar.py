@@ -1,0 +1,90 @@
+"""The original protocol: gymnax's games with all six actions, a tenth of them sticky, and no limit but Freeway's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnax.environments.minatar.breakout import MinBreakout
+
+from operant.environments import Compiled, make
+from operant.environments.minatar import GAMES, STICKY
+from operant.errors import OperantError
+
+BREAKOUT = "MinAtar/Breakout-v0"
+LENGTH = 40
+
+
+def played(world, actions, seed=0):
+    """The transitions `[T, B]` and states after `actions [T, B]`."""
+
+    @jax.jit
+    def run():
+        worlds, _ = world.reset(jax.random.key(seed), actions.shape[1])
+
+        def step(worlds, inputs):
+            t, action = inputs
+            worlds, seen = world.step(jax.random.fold_in(jax.random.key(seed + 1), t), worlds, action)
+            return worlds, (seen, worlds.state)
+
+        return jax.lax.scan(step, worlds, (jnp.arange(len(actions)), jnp.asarray(actions)))[1]
+
+    return jax.tree.map(np.asarray, run())
+
+
+def test_the_ids_are_those_of_the_authors_package():
+    for name, (_, limit) in GAMES.items():
+        world = make(name, 2)
+        assert isinstance(world, Compiled) and world.pooled and world.name == name
+        assert world.action_space.n == 6 and world.time_limit == limit
+        assert world.params.sticky_action_prob == STICKY == 0.1
+    assert make("MinAtar/Freeway-v0").time_limit == 2500
+    assert make(BREAKOUT, kwargs={"max_steps_in_episode": 7}).time_limit == 7
+    with pytest.raises(OperantError, match="unknown parameter of MinAtar/Breakout-v0 'ramping'"):
+        make(BREAKOUT, kwargs={"ramping": False})
+
+
+def test_without_stickiness_it_is_gymnaxs_game_with_all_actions():
+    minimal = np.random.default_rng(0).integers(3, size=(LENGTH, 8))
+    ours, state = played(make(BREAKOUT, kwargs={"sticky_action_prob": 0.0}), np.array([0, 1, 3])[minimal])
+    theirs, _ = played(Compiled(MinBreakout()), minimal)
+    for name in ("reward", "terminated", "observation", "next_observation"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    assert theirs.terminated.any() and theirs.reward.any()
+    ended = ours.terminated | ours.truncated
+    np.testing.assert_array_equal(state.action, np.where(ended, 0, np.array([0, 1, 3])[minimal]))
+
+
+def test_always_sticky_is_never_moving():
+    rng = np.random.default_rng(1)
+    stuck, state = played(make(BREAKOUT, kwargs={"sticky_action_prob": 1.0}), rng.integers(6, size=(LENGTH, 4)))
+    idle, _ = played(make(BREAKOUT, kwargs={"sticky_action_prob": 0.0}), np.zeros((LENGTH, 4), int))
+    np.testing.assert_array_equal(stuck.next_observation, idle.next_observation)
+    assert not state.action.any()
+
+
+def test_a_tenth_of_the_actions_are_the_last_one_that_was_carried_out():
+    actions = np.random.default_rng(2).integers(6, size=(LENGTH, 256))
+    seen, state = played(make(BREAKOUT), actions)
+    before = np.concatenate([np.zeros((1, 256), int), state.action[:-1]])
+    going_on = ~(seen.terminated | seen.truncated)
+    done, chosen, last = state.action[going_on], actions[going_on], before[going_on]
+    assert ((done == chosen) | (done == last)).all()
+    different = chosen != last
+    share, sure = np.mean(done[different] == last[different]), np.sqrt(0.09 / different.sum())
+    assert abs(share - 0.1) < 4 * sure and sure < 0.01
+
+
+def test_nothing_but_freeways_clock_ends_what_the_game_does_not():
+    idle = np.zeros((2501, 1), int)
+    seen, _ = played(make("MinAtar/Freeway-v0"), idle)
+    np.testing.assert_array_equal(np.flatnonzero(seen.truncated), [2499])
+    assert not seen.terminated.any()
+    world, limited = make(BREAKOUT), make("Breakout-MinAtar")
+    state = jax.vmap(lambda key: limited.environment.reset_env(key, limited.params))(jax.random.split(KEY, 3))[1]
+    old = state.replace(time=jnp.full(3, 10**6))
+    assert jax.vmap(lambda s: limited.environment.is_truncated(s, limited.params))(old).all()
+    of_game = world.reset(KEY, 3)[0].state._replace(game=old)
+    assert not jax.vmap(lambda s: world.environment.is_truncated(s, world.params))(of_game).any()
+
+
+KEY = jax.random.key(0)
