@@ -26,6 +26,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
 }
 HIDDEN_GAIN = math.sqrt(2.0)
+# Kernels up to this are one product of copied patches, kernel^2 times the image in memory.
+LARGEST_PATCH = 4
 
 Recipe: TypeAlias = Callable[[Array, tuple[int, ...]], Any]
 
@@ -69,11 +71,20 @@ class Convolution(eqx.Module):
         self.stride = stride
 
     def __call__(self, x: Array) -> Array:
-        strides = (self.stride, self.stride)
-        out = jax.lax.conv_general_dilated(
-            x[None], self.weight, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return out[0] + self.bias.reshape(1, 1, -1)
+        kernel, stride = self.weight.shape[0], self.stride
+        if kernel <= LARGEST_PATCH:
+            # As one product of all patches: XLA's convolutions are slow on the CPU within loops, and where several
+            # seeds have weights of their own.
+            ends = [side - kernel + 1 for side in x.shape[:2]]
+            corners = [(row, column) for row in range(kernel) for column in range(kernel)]
+            shifted = [x[i : ends[0] + i : stride, j : ends[1] + j : stride] for i, j in corners]
+            out = jnp.concatenate(shifted, axis=-1) @ self.weight.reshape(-1, self.weight.shape[-1])
+        else:
+            strides = (stride, stride)
+            out = jax.lax.conv_general_dilated(
+                x[None], self.weight, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )[0]
+        return out + self.bias.reshape(1, 1, -1)
 
 
 class Feedforward(eqx.Module):
