@@ -35,11 +35,12 @@ def flags_of(default: Any, chosen: dict[str, str] | None = None, prefix: str = "
     flags = []
     for field, name, value in _members(default, chosen or {}, prefix):
         about = _comments(type(default)).get(field.name) or MEANINGS.get(field.name, "")
-        if _is_part(value):
-            flags.append(Flag(name, choice(*_family(value)), kebab(type(value)), about))
+        hint = _hints(type(default))[field.name]
+        if family := _family(value, hint):
+            flags.append(Flag(name, choice(*family), "none" if value is None else kebab(type(value)), about))
         if _is_nested(value):
             flags += flags_of(value, chosen, name + ".")
-        elif kind := _kind(typing.get_type_hints(type(default), include_extras=True)[field.name], value):
+        elif not family and (kind := _kind(hint, value)):
             flags.append(Flag(name, kind, value, about))
     return flags
 
@@ -51,7 +52,7 @@ def assemble(default: Any, chosen: dict[str, str], values: dict[str, Any], prefi
         if _is_nested(value):
             changes[field.name] = assemble(value, chosen, values, name + ".")
         elif name in values:
-            changes[field.name] = values[name]
+            changes[field.name] = None if _family(value, _hints(type(default))[field.name]) else values[name]
     return dataclasses.replace(default, **changes)
 
 
@@ -65,22 +66,21 @@ def _members(default: Any, chosen: dict[str, str], prefix: str) -> list[tuple[da
     members = []
     for field in dataclasses.fields(default):
         name, value = prefix + field.name, getattr(default, field.name)
-        if _is_part(value) and name in chosen:
-            value = _other(value, name, chosen[name])
+        if name in chosen and (family := _family(value, _hints(type(default))[field.name])):
+            value = _other(value, name, chosen[name], family)
         if field.init:
             members.append((field, name, value))
     return members
 
 
-def _other(value: Any, name: str, word: str) -> Any:
-    """The part called `word` with its defaults, in the place of `value`; what it must be told it takes from there."""
-    family = _family(value)
+def _other(value: Any, name: str, word: str, family: dict[str, type | None]) -> Any:
+    """What is called `word`, with its defaults, in the place of `value`; what it must be told it takes from there."""
     try:
         part = family[choice(*family).read(word)]
     except ValueError:
         raise unknown(name, word, family) from None
-    if part is type(value):
-        return value
+    if part is None or part is type(value):
+        return None if part is None else value
     needed = [field.name for field in dataclasses.fields(part) if field.default is dataclasses.MISSING]
     return part(**{field: getattr(value, field) for field in needed})
 
@@ -93,9 +93,20 @@ def _is_part(value: Any) -> bool:
     return _is_nested(value) and PARTS.get(type(value).__name__) is type(value)
 
 
-def _family(value: Any) -> dict[str, type]:
-    """The parts that may stand where `value` stands: those of its module."""
-    return {kebab(part): part for part in PARTS.values() if part.__module__ == type(value).__module__}
+def _family(value: Any, hint: Any) -> dict[str, type | None]:
+    """What may stand where `value` stands: the parts of its module; where it may be none, what the field names."""
+    named: list[type] = [part for part in PARTS.values() if part in typing.get_args(hint)]
+    if _is_part(value):
+        named = [part for part in PARTS.values() if part.__module__ == type(value).__module__]
+    elif value is not None or not named:
+        return {}
+    family: dict[str, type | None] = {kebab(part): part for part in named}
+    return family | ({"none": None} if type(None) in typing.get_args(hint) else {})
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)
 
 
 def _kind(hint: Any, value: Any) -> Kind | None:
@@ -107,7 +118,7 @@ def _kind(hint: Any, value: Any) -> Kind | None:
         return choice(*choices)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         if Schedule in choices:
-            return SCALAR
+            return optional(SCALAR) if type(None) in choices else SCALAR
         inner = [each for each in choices if each is not type(None)]
         kind = _kind(inner[0], value) if len(inner) == 1 else None
         return optional(kind) if kind else None

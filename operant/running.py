@@ -11,6 +11,7 @@ import jax
 from operant.agent import Agent, Agents
 from operant.core import loggers, training
 from operant.core.compiled import CompiledDriver
+from operant.core.hints import Hints
 from operant.core.host import HostDriver
 from operant.core.journal import Journal
 from operant.core.progress import Reporter
@@ -86,8 +87,12 @@ def run(
     reporter = Reporter(progress, f"{description['algorithm']} on {description['environment']}")
     logs = loggers.start(description["log"], folder, description, iteration * driver.steps_per_iteration)
 
+    hints = Hints(driver.spec.action_space, len(description["seeds"]))
+
     def report(now: training.Progress) -> bool:
         reporter(now)
+        for hint in hints(now.rows):
+            reporter.say(hint)
         return bool(callback is not None and callback(now))
 
     journal = Journal(description["seeds"], folder, logs, history)

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from operant.checking.report import Finding
-from operant.environments.spaces import is_bounded
+from operant.parts.encoders import is_bounded
 from operant.workers.leaves import map_leaves
 
 ENOUGH = 3  # episodes, or ends, before anything is said about all of them

@@ -65,6 +65,13 @@ class Reporter:
             self._shown = now
             print(f"{self.title}: {told(progress)}", file=sys.stderr, flush=True)
 
+    def say(self, line: str) -> None:
+        """One line beside the progress, which stays."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif not self.silent:
+            print(line, file=sys.stderr, flush=True)
+
     def _renew(self) -> None:
         if self._output is not None and self._newest is not None:
             self._output.show(notebook.live(self.title, told(self._newest), self._points))

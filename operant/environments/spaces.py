@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from operant.errors import OperantError
-from operant.parts.encoders import LARGEST_BOUND, canonical_dtype
+from operant.parts.encoders import canonical_dtype, is_bounded
 
 
 def gymnasium_space(space: Any) -> gymnasium.Space:
@@ -26,11 +26,6 @@ def gymnasium_space(space: Any) -> gymnasium.Space:
     if kind == "Tuple":
         return Tuple([gymnasium_space(part) for part in space.spaces])
     raise OperantError(f"spaces of {kind} are not served: use Box, Discrete, MultiDiscrete, Dict or Tuple")
-
-
-def is_bounded(space: Box) -> bool:
-    """Whether every bound is a scale, and not a way of writing "unbounded"."""
-    return bool((np.abs(space.low) < LARGEST_BOUND).all() and (np.abs(space.high) < LARGEST_BOUND).all())
 
 
 def learner_space(space: gymnasium.Space) -> gymnasium.Space:

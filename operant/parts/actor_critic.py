@@ -4,21 +4,33 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from operant.contracts import Context, Spec, Steps, Window
-from operant.equations import explained_variance, gae, squared
+from operant.equations import clipped_value_loss, explained_variance, gae, kl_k3, squared
 from operant.errors import OperantError
 from operant.parts.component import check_range
 from operant.parts.encoders import encode, features_shape
-from operant.parts.heads import Actor, Network, flat_actions, has_memory, next_outputs, num_outputs, shaped_actions
+from operant.parts.heads import (
+    Actor,
+    Network,
+    check_bounds,
+    flat_actions,
+    has_memory,
+    next_outputs,
+    num_outputs,
+    shaped_actions,
+    tied,
+)
 from operant.parts.minibatches import epochs
 from operant.parts.networks import Recipe
 from operant.parts.normalisers import Moments, ReturnScale, normalise, update, update_and_scale
 from operant.parts.optimisers import Optimiser, descend
+from operant.parts.spreads import Independent, Spread
 
 
 class Policy(NamedTuple):
@@ -32,6 +44,7 @@ class State(NamedTuple):
     memory: Any  # the critic's, [slots, ...]
     optimiser: Any
     scale: ReturnScale
+    beta: Any = ()  # the weight of a penalty that adapts, where there is one
 
     def learned(self, actor: Actor, critic: Network, optimiser: Any) -> "State":
         """The state with networks and moments after an update."""
@@ -66,10 +79,12 @@ class ActorCritic:
     normalise: tuple[str, ...]
     network: Recipe
     optimiser: Optimiser
+    log_std: Spread = Independent()
 
     def check_window(self, spec: Spec) -> None:
         """Raise `OperantError` where `spec` cannot be served or one of the fields above makes no sense."""
         num_outputs(spec.action_space)
+        check_bounds(spec.action_space)
         if unknown := set(self.normalise) - {"observations", "rewards"}:
             raise OperantError(f"cannot normalise {', '.join(sorted(unknown))}: known are observations, rewards")
         check_range(self, 1, math.inf, "num_steps")
@@ -80,8 +95,13 @@ class ActorCritic:
         memory = has_memory(self.network, spec.observation_space)
         columns = spec.num_envs * (1 if memory else self.num_steps)
         if columns % num_minibatches:
-            what = "environments (the network has memory)" if memory else "steps x environments"
-            raise OperantError(f"{columns} {what} cannot be cut into {num_minibatches} equal minibatches")
+            what = "environments (with memory a window's steps stay together)" if memory else "steps x environments"
+            fitting = [n for n in range(1, columns + 1) if columns % n == 0]
+            near = [max(n for n in fitting if n < num_minibatches), *(n for n in fitting if n > num_minibatches)][:2]
+            raise OperantError(
+                f"{columns} {what} cannot be cut into {num_minibatches} equal minibatches: "
+                f"{' or '.join(map(str, near))} would do"
+            )
 
     def window(self) -> Steps:
         return Steps(self.num_steps)
@@ -90,7 +110,7 @@ class ActorCritic:
         """The state before the first step, without an optimiser's moments."""
         key_actor, key_critic = jax.random.split(key)
         shape = features_shape(spec.observation_space)
-        actor = Actor(self.network, key_actor, shape, spec.action_space, gain=0.01)
+        actor = Actor(self.network, key_actor, shape, spec.action_space, gain=0.01, spread=self.log_std)
         critic = Network(self.network, key_critic, shape, 1, gain=1.0)
         policy = Policy(actor, Moments.init(shape))
         return State(policy, critic, critic.start(spec.num_envs), (), ReturnScale.init(spec.num_envs))
@@ -124,8 +144,9 @@ class ActorCritic:
         features = self._features(policy, steps.observation, spec)
         following = self._features(policy, steps.next_observation, spec)
         memory = jax.tree.map(lambda leaf: leaf[window.slots], state.memory)
-        carried, values, after = state.critic.unroll(memory, features, steps.last)
-        next_values = next_outputs(state.critic, values, after, following, steps.truncated)[..., 0]
+        critic = tied(policy.actor, state.critic)
+        carried, values, after = critic.unroll(memory, features, steps.last)
+        next_values = next_outputs(critic, values, after, following, steps.truncated)[..., 0]
         values = values[..., 0]
         scale, rewards = state.scale, steps.reward
         if "rewards" in self.normalise:
@@ -142,7 +163,12 @@ class ActorCritic:
             policy = policy._replace(moments=moments)
         carried = jax.tree.map(lambda whole, part: whole.at[window.slots].set(part), state.memory, carried)
         state = state._replace(policy=policy, memory=carried, scale=scale)
-        return state, (times, (window.memory, memory)), {"explained_variance": explained_variance(values, targets)}
+        metrics = {
+            "explained_variance": explained_variance(values, targets),
+            "target_min": jnp.min(targets),
+            "target_max": jnp.max(targets),
+        }
+        return state, (times, (window.memory, memory)), metrics
 
     def _features(self, policy: Policy, observation: Any, spec: Spec) -> Array:
         features = encode(spec.observation_space, observation)
@@ -176,11 +202,20 @@ def batch_epochs(
     return learner, jax.tree.map(jnp.mean, metrics)
 
 
-def value_loss(critic: Network, batch: Batch) -> Array:
-    """Half the mean squared error of the critic's values; a scalar."""
+def value_loss(critic: Network, batch: Batch, clip: Array | None = None) -> Array:
+    """Half the mean squared error of the critic's values, clipped around the old ones where `clip` is given; scalar."""
     times, (_, memory) = batch
     _, values, _ = critic.unroll(memory, times.features, times.last)
-    return jnp.mean(squared(values[..., 0] - times.target))
+    if clip is None:
+        return jnp.mean(squared(values[..., 0] - times.target))
+    return jnp.mean(clipped_value_loss(values[..., 0], times.target - times.advantage, times.target, clip))
+
+
+def divergence(actor: Actor, batch: Batch, space: gymnasium.Space) -> Array:
+    """How far `actor` is from the policy that acted: the mean of k3 over the window's steps, in nats; a scalar."""
+    times, (memory, _) = batch
+    _, outputs, _ = actor.network.unroll(memory, times.features, times.last)
+    return jnp.mean(kl_k3(actor.distribution(outputs, space).log_prob(times.action) - times.log_prob))
 
 
 def fit_critic(

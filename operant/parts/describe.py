@@ -11,7 +11,19 @@ import jax
 import numpy as np
 
 from operant.errors import CheckpointError
-from operant.parts import exploration, networks, optimisers, rates, replay, schedules, tables, tiles
+from operant.parts import (
+    critics,
+    exploration,
+    networks,
+    optimisers,
+    penalties,
+    rates,
+    replay,
+    schedules,
+    spreads,
+    tables,
+    tiles,
+)
 
 _PARTS: tuple[type, ...] = (
     *(schedules.Linear, schedules.Cosine, schedules.Exponential),
@@ -19,6 +31,7 @@ _PARTS: tuple[type, ...] = (
     *(networks.MLP, networks.MinAtarCNN, networks.NatureCNN, networks.GRU),
     *(optimisers.Adam, optimisers.RMSProp, optimisers.SGD),
     *(replay.Uniform, rates.Visits, tables.TablePolicy, tiles.Tiles),
+    *(critics.Separate, critics.Shared, penalties.AdaptiveKL, spreads.Independent, spreads.StateDependent),
 )
 PARTS = {part.__name__: part for part in _PARTS}
 

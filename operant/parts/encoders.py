@@ -25,6 +25,11 @@ def is_image(space: gymnasium.Space) -> bool:
     return isinstance(space, Box) and len(space.shape) == 3
 
 
+def is_bounded(space: Box) -> bool:
+    """Whether every bound is a scale, and not a way of writing "unbounded"."""
+    return bool((np.abs(space.low) < LARGEST_BOUND).all() and (np.abs(space.high) < LARGEST_BOUND).all())
+
+
 def encode(space: gymnasium.Space, observation: Any) -> Array:
     """Features float32 `[..., F]` (or `[..., H, W, C]` for images) of observations with leading axes `[...]`.
 

@@ -12,8 +12,9 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from operant.contracts import Array
 from operant.errors import OperantError
 from operant.parts.distributions import Categorical, MultiCategorical, Normal
-from operant.parts.encoders import features_shape
+from operant.parts.encoders import features_shape, is_bounded
 from operant.parts.networks import Linear, Recipe
+from operant.parts.spreads import Independent, Spread, StateDependent
 
 
 class Network(eqx.Module):
@@ -126,16 +127,29 @@ def restart(memory: Any, fresh: Any, ended: Array) -> Any:
 class Actor(eqx.Module):
     """A stochastic policy: a network whose outputs parametrise a distribution over the action space.
 
-    Continuous actions are a diagonal Normal with a state-independent log standard deviation, initially 0; they
-    live in the unit box and are stored unclipped (the environment's edge clips).
+    Continuous actions are a diagonal Normal whose log standard deviation is as `spread` says; they live in the unit
+    box and are stored unclipped (the environment's edge clips).
     """
 
     network: Network
     log_std: Array | None
+    bounds: tuple[float, float] | None = eqx.field(static=True)  # of a log standard deviation that is an output
 
-    def __init__(self, recipe: Recipe, key: Array, shape: tuple[int, ...], space: gymnasium.Space, gain: float):
-        self.network = Network(recipe, key, shape, num_outputs(space), gain)
-        self.log_std = jnp.zeros(num_outputs(space)) if isinstance(space, Box) else None
+    def __init__(
+        self,
+        recipe: Recipe,
+        key: Array,
+        shape: tuple[int, ...],
+        space: gymnasium.Space,
+        gain: float,
+        spread: Spread = Independent(),  # noqa: B008, frozen
+    ):
+        size, continuous = num_outputs(space), isinstance(space, Box)
+        self.bounds = (spread.low, spread.high) if continuous and isinstance(spread, StateDependent) else None
+        self.network = Network(recipe, key, shape, size if self.bounds is None else 2 * size, gain)
+        self.log_std = None
+        if continuous and isinstance(spread, Independent):
+            self.log_std = jnp.full(size, spread.initial, jnp.float32)
 
     def distribution(self, outputs: Array, space: gymnasium.Space) -> Categorical | MultiCategorical | Normal:
         """The action distribution with batch shape `[...]` for the network's outputs `[..., size]`."""
@@ -144,8 +158,23 @@ class Actor(eqx.Module):
         if isinstance(space, MultiDiscrete):
             ends = [int(sum(space.nvec[: i + 1])) for i in range(len(space.nvec) - 1)]
             return MultiCategorical(tuple(jnp.split(outputs, ends, axis=-1)))
+        if self.bounds is not None:
+            mean, log_std = jnp.split(outputs, 2, axis=-1)
+            return Normal(mean, jnp.clip(log_std, *self.bounds))
         assert self.log_std is not None
         return Normal(outputs, jnp.broadcast_to(self.log_std, outputs.shape))
+
+
+def bodiless(network: Network) -> Network:
+    """The head alone, to be `tied` to another network's body."""
+    return eqx.tree_at(lambda n: n.parameters, network, None)
+
+
+def tied(actor: Actor, critic: Network) -> Network:
+    """The critic as it computes: on the actor's body where it has none of its own."""
+    if critic.parameters is not None:
+        return critic
+    return eqx.tree_at(lambda c: c.parameters, critic, actor.network.parameters, is_leaf=lambda leaf: leaf is None)
 
 
 def num_outputs(space: gymnasium.Space) -> int:
@@ -157,6 +186,15 @@ def num_outputs(space: gymnasium.Space) -> int:
     if isinstance(space, Box):
         return math.prod(space.shape)
     raise OperantError(f"actions of {type(space).__name__} are not served: use Discrete, MultiDiscrete or Box")
+
+
+def check_bounds(space: gymnasium.Space) -> None:
+    """Raise `OperantError` where actions have no bounds, which alone would tell how large they should be."""
+    if isinstance(space, Box) and not is_bounded(space):
+        raise OperantError(
+            f"actions without bounds have no scale: {space} (give the environment's action space finite bounds, "
+            "as gymnasium.wrappers.RescaleAction does)"
+        )
 
 
 def flat_actions(space: gymnasium.Space, action: Array) -> Array:

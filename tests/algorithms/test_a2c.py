@@ -126,7 +126,7 @@ def test_one_update_of_vpg_moves_the_actor_once_and_the_critic_by_epochs():
 
 
 def test_memory_and_minibatches_are_refused_where_they_do_not_fit():
-    with pytest.raises(OperantError, match="4 environments \\(the network has memory\\) cannot be cut into 8"):
+    with pytest.raises(OperantError, match=r"4 environments \(with memory .* cannot be cut into 8"):
         dataclasses.replace(SEPARATE, network=GRU(4, (4,)), num_minibatches=8).check(SPEC)
     dataclasses.replace(PLAIN, network=GRU(4, (4,))).check(SPEC)
     for fields, words in (

@@ -292,6 +292,8 @@ def whole_loss_gradient(state, window, clip, entropy_coefficient, value_coeffici
         "approximate_kl": np.mean(ratio - 1 - log_ratio),
         "clip_fraction": np.mean(np.abs(ratio - 1) > clip),
         "explained_variance": 1 - np.var(error) / np.var(target),
+        "target_min": target.min(),
+        "target_max": target.max(),
     }
     assert moved_enough.any() and not moved_enough.all()
     return [*backward(x, hidden, u, by_logits / SIZE), *critic], metrics

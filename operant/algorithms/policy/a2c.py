@@ -31,7 +31,7 @@ from jax.flatten_util import ravel_pytree
 
 from operant.contracts import Context, Spec, Window
 from operant.equations import policy_gradient
-from operant.parts.actor_critic import ActorCritic, Batch, State, value_loss
+from operant.parts.actor_critic import ActorCritic, Batch, State, divergence, value_loss
 from operant.parts.component import check_range, component
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Optimiser, RMSProp, descend
@@ -68,7 +68,9 @@ class A2C(ActorCritic):
             self.optimiser, gradient, state.optimiser, networks, rate, self.max_gradient_norm
         )
         actor, critic = unravel(networks)
-        return state.learned(actor, critic, moments), metrics | losses | {"gradient_norm": norm}
+        moved = divergence(actor, batch, context.spec.action_space)
+        metrics |= losses | {"gradient_norm": norm, "approximate_kl": moved}
+        return state.learned(actor, critic, moments), metrics
 
     def _loss(self, networks: Any, batch: Batch, context: Context) -> tuple[Array, dict[str, Array]]:
         (actor, critic), (times, (memory, _)) = networks, batch

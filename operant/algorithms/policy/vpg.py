@@ -27,7 +27,7 @@ from jax import Array
 
 from operant.contracts import Context, Spec, Window
 from operant.equations import policy_gradient
-from operant.parts.actor_critic import ActorCritic, Batch, State, fit_critic
+from operant.parts.actor_critic import ActorCritic, Batch, State, divergence, fit_critic
 from operant.parts.component import check_range, component
 from operant.parts.heads import Actor
 from operant.parts.networks import MLP, Recipe
@@ -73,7 +73,9 @@ class VPG(ActorCritic):
         critic, of_critic, fitted = fit_critic(
             self.optimiser, state.critic, of_critic, batch, key, rate, self.num_epochs, self.num_minibatches
         )
-        return state.learned(actor, critic, (of_actor, of_critic)), metrics | losses | fitted | {"gradient_norm": norm}
+        moved = divergence(actor, batch, context.spec.action_space)
+        metrics |= losses | fitted | {"gradient_norm": norm, "approximate_kl": moved}
+        return state.learned(actor, critic, (of_actor, of_critic)), metrics
 
     def _loss(self, actor: Actor, batch: Batch, context: Context) -> tuple[Array, dict[str, Array]]:
         times, (memory, _) = batch
