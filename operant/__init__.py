@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from operant.algorithms.tabular.td_lambda import TDLambda
     from operant.algorithms.tabular.tree_backup import TreeBackup
     from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
+    from operant.algorithms.value.c51 import C51
     from operant.algorithms.value.dqn import DQN
+    from operant.algorithms.value.iqn import IQN
+    from operant.algorithms.value.qr_dqn import QRDQN
     from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
     from operant.algorithms.value.semi_gradient_td import SemiGradientTD
     from operant.api import Agent, Agents, load, resume, train
@@ -63,7 +66,10 @@ _HOMES = {
     "TRPO": "operant.algorithms.policy.trpo",
     "VPG": "operant.algorithms.policy.vpg",
     "Random": "operant.algorithms.policy.random",
+    "C51": "operant.algorithms.value.c51",
     "DQN": "operant.algorithms.value.dqn",
+    "IQN": "operant.algorithms.value.iqn",
+    "QRDQN": "operant.algorithms.value.qr_dqn",
     "Bandit": "operant.algorithms.tabular.bandit",
     "DynaQ": "operant.algorithms.tabular.dyna_q",
     "GradientBandit": "operant.algorithms.tabular.gradient_bandit",
@@ -90,8 +96,11 @@ _ROOMS = ("environments", "equations", "finite")
 
 __all__ = [
     "A2C",
+    "C51",
     "DQN",
+    "IQN",
     "PPO",
+    "QRDQN",
     "REINFORCE",
     "SARSA",
     "TD",

@@ -70,9 +70,11 @@ def make_algorithm(name: str, fields: dict[str, Any], preset: Preset | None = No
 
     An unknown field is an `OperantError` with the nearest one.
     """
-    cls = catalogue.find(name).make
-    check_words(cls, fields)
-    return dataclasses.replace(build(cls, preset.fields if preset else {}, f"preset of {name}"), **fields)
+    entry = catalogue.find(name)
+    check_words(entry.make, fields)
+    told = preset.fields if preset else {}
+    tuned = build(entry.make, told, f"preset of {name}")
+    return dataclasses.replace(entry.default(), **{field: getattr(tuned, field) for field in told} | fields)
 
 
 def find_preset(algorithm: Any, environment: Any, preset: str) -> Preset | None:

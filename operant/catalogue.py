@@ -9,7 +9,7 @@ import functools
 import inspect
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -38,12 +38,20 @@ from operant.algorithms.tabular.td import TD
 from operant.algorithms.tabular.td_lambda import TDLambda
 from operant.algorithms.tabular.tree_backup import TreeBackup
 from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
+from operant.algorithms.value.c51 import C51
 from operant.algorithms.value.dqn import DQN
+from operant.algorithms.value.iqn import IQN
+from operant.algorithms.value.qr_dqn import QRDQN
 from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
 from operant.algorithms.value.semi_gradient_td import SemiGradientTD
 from operant.contracts import Algorithm
 from operant.errors import OperantError, unknown
+from operant.parts.bootstraps import Double
 from operant.parts.component import is_component
+from operant.parts.exploration import Greedy
+from operant.parts.networks import MLP
+from operant.parts.prioritised import Prioritised
+from operant.parts.value_networks import Dueling, Noisy
 
 GROUP = "operant.algorithms"
 METHODS = [name for name in vars(Algorithm) if not name.startswith("_")]
@@ -63,13 +71,29 @@ class Entry:
     actions: str = ""  # what it can choose among
     summary: str = ""
     model: bool = False  # whether it learns or is given a model of the world
+    composed: dict[str, Any] = field(default_factory=dict)  # fields in which it differs from the defaults of `make`
 
+    def default(self) -> Any:
+        """The algorithm with its default fields."""
+        return self.make(**self.composed)
+
+
+# Hessel et al. 2018, table 1, but for the settings that belong to Atari.
+RAINBOW: dict[str, Any] = {
+    "bootstrap": Double(),
+    "n_step": 3,
+    "exploration": Greedy(),
+    "replay": Prioritised(10_000, alpha=0.5),
+    "network": Noisy(Dueling(MLP((120, 84), "relu", "uniform"))),
+}
 
 ENTRIES = (
     Entry("a2c", A2C, 8, 500_000, "value and policy", "on-policy", "TD", "discrete, continuous",
           "policy gradient with a critic, from short windows; A3C in step (Mnih et al. 2016)"),
     Entry("bandit", Bandit, 1, 1_000, "value", "on-policy", "MC", "discrete",
           "sample averages of rewards; with UCB or an optimistic start too (Sutton & Barto 2018, 2.4)"),
+    Entry("c51", C51, 1, 500_000, "value", "off-policy", "TD", "discrete",
+          "DQN of the distribution of the return, on fixed atoms (Bellemare et al. 2017)"),
     Entry("double-q-learning", DoubleQLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with two tables, without the bias of the maximum (van Hasselt 2010)"),
     Entry("dqn", DQN, 1, 500_000, "value", "off-policy", "TD", "discrete",
@@ -80,6 +104,8 @@ ENTRIES = (
           "SARSA with the expectation over the next action (van Seijen et al. 2009)"),
     Entry("gradient-bandit", GradientBandit, 1, 1_000, "policy", "on-policy", "MC", "discrete",
           "preferences along the gradient of the reward (Sutton & Barto 2018, 2.8)"),
+    Entry("iqn", IQN, 1, 500_000, "value", "off-policy", "TD", "discrete",
+          "DQN of the return's quantile function, at any fraction (Dabney et al. 2018)"),
     Entry("mc-prediction", MCPrediction, 8, 100_000, "value", "on-policy", "MC", "discrete",
           "a policy judged by the average of its returns (Sutton & Barto 2018, 5.1)"),
     Entry("monte-carlo", MonteCarlo, 8, 200_000, "value", "on-policy", "MC", "discrete",
@@ -98,6 +124,10 @@ ENTRIES = (
           "planning from a learned model where values change most (Moore & Atkeson 1993)", model=True),
     Entry("q-learning", QLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "off-policy TD control in a table (Watkins 1989)"),
+    Entry("qr-dqn", QRDQN, 1, 500_000, "value", "off-policy", "TD", "discrete",
+          "DQN of the quantiles of the return (Dabney et al. 2018)"),
+    Entry("rainbow", C51, 1, 500_000, "value", "off-policy", "TD", "discrete",
+          "C51, double, dueling, noisy, prioritised, over several steps (Hessel et al. 2018)", composed=RAINBOW),
     Entry("random", Random, 8, 10_000, "nothing", "none", "none", "discrete, continuous",
           "every action equally likely: the mark that learning has to beat"),
     Entry("reinforce", REINFORCE, 8, 500_000, "policy", "on-policy", "MC", "discrete, continuous",
@@ -148,7 +178,7 @@ def find(name: str) -> Entry:
 
 def entry_of(algorithm: Any) -> Entry | None:
     """The entry of an algorithm object, None for one that is not in the catalogue."""
-    own = next((entry for entry in ENTRIES if type(algorithm) is entry.make), None)
+    own = next((entry for entry in ENTRIES if type(algorithm) is entry.make and not entry.composed), None)
     return own or next(
         (_read(name, point) for name, point in _registered().items() if _imported(point) is type(algorithm)), None
     )
@@ -188,7 +218,7 @@ def _read(name: str, point: EntryPoint) -> Entry:
 
 def _place(cls: type, where: str) -> dict[str, Any]:
     told = getattr(cls, "catalogue", {})
-    kinds = {field.name: field.type for field in dataclasses.fields(Entry)[2:]}
+    kinds = {field.name: field.type for field in dataclasses.fields(Entry)[2:] if field.name != "composed"}
     for key, value in told.items() if isinstance(told, dict) else [("catalogue", told)]:
         if type(value) is not kinds.get(key):
             raise OperantError(f"{where}: its place in the catalogue cannot be {key}={value!r}")

@@ -19,7 +19,7 @@ from typing import Any
 from operant.errors import OperantError, unknown
 from operant.kinds import NUMBER, TEXT, TRUTH, Kind, choice, optional, rows, several, whole
 from operant.parsing import Flag
-from operant.parts.describe import PARTS
+from operant.parts.describe import FAMILIES, PARTS
 from operant.parts.schedules import Schedule, format_scalar, parse_scalar
 from operant.words import MEANINGS
 
@@ -94,10 +94,10 @@ def _is_part(value: Any) -> bool:
 
 
 def _family(value: Any, hint: Any) -> dict[str, type | None]:
-    """What may stand where `value` stands: the parts of its module; where it may be none, what the field names."""
+    """What may stand where `value` stands: the parts of its family; where it may be none, what the field names."""
     named: list[type] = [part for part in PARTS.values() if part in typing.get_args(hint)]
     if _is_part(value):
-        named = [part for part in PARTS.values() if part.__module__ == type(value).__module__]
+        named = [part for family in FAMILIES if type(value) in family for part in family]
     elif value is not None or not named:
         return {}
     family: dict[str, type | None] = {kebab(part): part for part in named}

@@ -100,7 +100,7 @@ def test_naming_the_default_part_keeps_its_values():
         (["--discount", "high"], "--discount must be a number, not 'high'"),
         (["--discount", "nan"], "--discount must be a number, not 'nan'"),
         (["--learning-rate", "linear(1,inf)"], "--learning-rate must be a number or a schedule"),
-        (["--bootstrap", "doubl"], "--bootstrap must be one of max, double, not 'doubl'"),
+        (["--bootstrap", "doubl"], "unknown bootstrap 'doubl': did you mean 'double'?"),
         (["--network.hidden", "64,x"], "--network.hidden must be whole numbers with commas"),
         (["--warmup"], "--warmup needs a value: INT"),
         (["--warmup", "--discount", "1"], "--warmup needs a value: INT"),

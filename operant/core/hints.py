@@ -16,6 +16,7 @@ COLLAPSED, COLLAPSED_ROWS = 0.01, 5  # share of the uniform policy's entropy
 TIGHT = 0.02  # a standard deviation of continuous actions, in half ranges, that explores no more
 BLOWN, BLOWN_ROWS = 0.3, 3  # nats
 WORSE_ROWS = 20
+OUTSIDE, OUTSIDE_ROWS = 0.01, 10  # share of the targets beyond the support
 
 
 class Hints:
@@ -51,6 +52,11 @@ class Hints:
         if self._for("values", seed, explained is not None and explained < 0, WORSE_ROWS):
             told = "the values have long explained less than a constant would (explained_variance below 0)"
             found.append(("values", f"{told}: normalise rewards, or change how fast the critic learns"))
+        outside = row.get("outside_support")
+        if self._for("support", seed, outside is not None and outside > OUTSIDE, OUTSIDE_ROWS):
+            told = f"{outside:.0%} of the targets lie beyond the support of the returns"
+            seen = f"their means go from {row['lowest_target']:.4g} to {row['highest_target']:.4g}"
+            found.append(("support", f"{told} ({seen}): widen v_min and v_max"))
         if self._for("entropy", seed, self._stuck(row), COLLAPSED_ROWS):
             told = f"the policy hardly explores any more (entropy {row['entropy']:.2g})"
             found.append(("entropy", f"{told} and returns are no better than at first: raise entropy_coefficient"))

@@ -4,6 +4,7 @@ No parameters, no random numbers, and no reduction that is an algorithm's choice
 this package imports no array library.
 """
 
+from operant.equations.distributional import categorical_projection, quantile_huber
 from operant.equations.policy import (
     categorical_kl,
     clipped_surrogate,
@@ -22,6 +23,7 @@ from operant.equations.td import double_value, expected_value, huber, squared, t
 
 __all__ = [
     "categorical_kl",
+    "categorical_projection",
     "clipped_surrogate",
     "clipped_value_loss",
     "discounted_returns",
@@ -39,6 +41,7 @@ __all__ = [
     "n_step_returns",
     "normal_kl",
     "policy_gradient",
+    "quantile_huber",
     "squared",
     "surrogate",
     "td_error",

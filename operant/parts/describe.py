@@ -12,28 +12,41 @@ import numpy as np
 
 from operant.errors import CheckpointError
 from operant.parts import (
+    bootstraps,
     critics,
     exploration,
     networks,
     optimisers,
     penalties,
+    prioritised,
     rates,
     replay,
     schedules,
     spreads,
     tables,
     tiles,
+    value_networks,
 )
 
-_PARTS: tuple[type, ...] = (
-    *(schedules.Linear, schedules.Cosine, schedules.Exponential),
-    *(exploration.Random, exploration.Greedy, exploration.EpsilonGreedy, exploration.Boltzmann, exploration.UCB),
-    *(networks.MLP, networks.MinAtarCNN, networks.NatureCNN, networks.GRU),
-    *(optimisers.Adam, optimisers.RMSProp, optimisers.SGD),
-    *(replay.Uniform, rates.Visits, tables.TablePolicy, tiles.Tiles),
-    *(critics.Separate, critics.Shared, penalties.AdaptiveKL, spreads.Independent, spreads.StateDependent),
+# Those of a family may stand where another of it stands.
+FAMILIES: tuple[tuple[type, ...], ...] = (
+    (schedules.Linear, schedules.Cosine, schedules.Exponential),
+    (exploration.Random, exploration.Greedy, exploration.EpsilonGreedy, exploration.Boltzmann, exploration.UCB),
+    (
+        *(networks.MLP, networks.MinAtarCNN, networks.NatureCNN, networks.GRU),
+        *(value_networks.Dueling, value_networks.Noisy),
+    ),
+    (optimisers.Adam, optimisers.RMSProp, optimisers.SGD),
+    (replay.Uniform, prioritised.Prioritised),
+    (bootstraps.Max, bootstraps.Double, bootstraps.Munchausen),
+    (critics.Separate, critics.Shared),
+    (penalties.AdaptiveKL,),
+    (spreads.Independent, spreads.StateDependent),
+    (rates.Visits,),
+    (tables.TablePolicy,),
+    (tiles.Tiles,),
 )
-PARTS = {part.__name__: part for part in _PARTS}
+PARTS = {part.__name__: part for family in FAMILIES for part in family}
 
 
 def describe(value: Any) -> Any:

@@ -15,20 +15,29 @@ from operant.parts.distributions import Categorical, MultiCategorical, Normal
 from operant.parts.encoders import features_shape, is_bounded
 from operant.parts.networks import Linear, Recipe
 from operant.parts.spreads import Independent, Spread, StateDependent
+from operant.parts.value_networks import head_of
 
 
 class Network(eqx.Module):
-    """Body and linear head: features `[..., F]` to outputs `[..., size]`.
+    """Body and head: features `[..., F]` to outputs `[..., size]`.
 
-    Only the body's floating arrays are leaves (they are what is learned); the rest of a user's module, such as
-    an activation function, is structure.
+    The head is linear, or where there are `num_actions` what the recipe makes for them. Only the body's floating arrays
+    are leaves (they are what is learned); the rest of a user's module, such as an activation function, is structure.
     """
 
     parameters: Any
-    head: Linear
+    head: Any
     rest: Any = eqx.field(static=True)
 
-    def __init__(self, recipe: Recipe, key: Array, shape: tuple[int, ...], size: int, gain: float | None):
+    def __init__(
+        self,
+        recipe: Recipe,
+        key: Array,
+        shape: tuple[int, ...],
+        size: int,
+        gain: float | None,
+        num_actions: int | None = None,
+    ):
         key_body, key_head = jax.random.split(key)
         body = recipe(key_body, shape)
         self.parameters, self.rest = eqx.partition(body, eqx.is_inexact_array)
@@ -37,7 +46,12 @@ class Network(eqx.Module):
         width = jax.eval_shape(call, example).shape
         if len(width) != 1:
             raise OperantError(f"a network's body must give one vector an observation, not an array of shape {width}")
-        self.head = Linear(key_head, width[0], size, gain)
+        if num_actions is not None:
+            self.head = head_of(recipe)(key_head, width[0], num_actions, size // num_actions)
+        elif hasattr(recipe, "head"):
+            raise OperantError(f"{type(recipe).__name__} is made for action values, which this algorithm does not have")
+        else:
+            self.head = Linear(key_head, width[0], size, gain)
 
     @property
     def body(self) -> Any:
@@ -55,11 +69,14 @@ class Network(eqx.Module):
 
     def __call__(self, memory: Any, features: Array) -> tuple[Any, Array]:
         """One step of a batch: features `[B, F...]` to `(memory, outputs [B, size])`."""
-        if self.recurrent:
-            memory, hidden = jax.vmap(self.body)(memory, features)
-        else:
-            hidden = jax.vmap(self.body)(features)
+        memory, hidden = self.hidden(memory, features)
         return memory, self.head(hidden)
+
+    def hidden(self, memory: Any, features: Array) -> tuple[Any, Array]:
+        """What the body makes of a batch: `(memory, hidden units [B, H])`."""
+        if self.recurrent:
+            return jax.vmap(self.body)(memory, features)
+        return memory, jax.vmap(self.body)(features)
 
     def unroll(self, memory: Any, features: Array, last: Array) -> tuple[Any, Array, Any]:
         """Consecutive steps of a batch: features `[T, B, F...]` and `last [T, B]`, true where an episode ended.

@@ -1,13 +1,12 @@
-"""Experience replay (Lin 1992; Mnih et al. 2015): a ring of past transitions, sampled uniformly.
+"""Experience replay (Lin 1992; Mnih et al. 2015): a ring of past transitions, drawn from uniformly.
 
 The ring lives in the learner's state, so it is the carry of a compiled loop and must be updated in place: it is
 only ever carried, written once per step by a `dynamic_update_slice` that cannot wrap around, and read by a
-gather after the write. Keep it so: push outside any `lax.cond`, let branches only sample (return what was
-learned from a branch, never the ring), and donate the state that holds it.
+gather after the write. Keep it so: push outside any `lax.cond`, never return the ring from a branch (a loop that may
+run no times carries it without a copy), and donate the state that holds it.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,53 @@ from jax import Array
 
 from operant.contracts import PyTree
 from operant.errors import OperantError
+from operant.parts.component import component, shape
 from operant.parts.packing import Packing, gather
+
+
+class Draw(NamedTuple):
+    """A minibatch as it was drawn: which rows, and what each counts."""
+
+    index: Array  # int32 [batch]
+    weights: Array | None = None  # [batch], None where all count alike
+    pushes: Any = ()  # the pushes before it, where rows are to be found again
+
+
+@shape("a replay (a component with init, push, draw, rows, later, update and size)")
+@runtime_checkable
+class Replay(Protocol):
+    """A replay of `capacity` transitions; its state is arrays alone."""
+
+    @property
+    def capacity(self) -> int: ...
+
+    def init(self, example: PyTree, block: int) -> Any:
+        """An empty replay for transitions like `example`, `block` of which each push brings."""
+        ...
+
+    def push(self, state: Any, batch: PyTree) -> Any:
+        """Write `batch`, leaves `[block, ...]`, over the oldest rows."""
+        ...
+
+    def draw(self, state: Any, key: Array, batch_size: int, progress: Array) -> Draw:
+        """Which rows to learn from. Consumes `key`."""
+        ...
+
+    def rows(self, state: Any, index: Array) -> PyTree:
+        """The rows at `index` int32 `[...]`, leaves `[..., *shape]`."""
+        ...
+
+    def later(self, state: Any, index: Array, count: Array | int) -> tuple[Array, Array]:
+        """The index of the row pushed `count` rows after each of `index`, and whether there is one yet."""
+        ...
+
+    def update(self, state: Any, draw: Draw, priorities: Array) -> Any:
+        """What was learned of the rows of `draw`: how much each is still worth learning from, `[batch]`."""
+        ...
+
+    def size(self, state: Any) -> Array:
+        """How many rows are filled, int32."""
+        ...
 
 
 class ReplayState(NamedTuple):
@@ -27,9 +72,9 @@ class ReplayState(NamedTuple):
     packing: Packing  # static
 
 
-@dataclass(frozen=True)
+@component
 class Uniform:
-    """Replay of at least the last `capacity` transitions, each equally likely to be sampled."""
+    """Replay of at least the last `capacity` transitions, each equally likely to be drawn."""
 
     capacity: int
 
@@ -65,14 +110,27 @@ class Uniform:
             data=data, cursor=(state.cursor + 1) % blocks, filled=jnp.minimum(state.filled + 1, blocks)
         )
 
-    def sample(self, state: ReplayState, key: Array, batch_size: int) -> PyTree:
-        """`batch_size` rows, leaves `[batch_size, ...]`, uniformly with replacement from those filled.
+    def draw(self, state: ReplayState, key: Array, batch_size: int, progress: Array | float = 0.0) -> Draw:
+        """`batch_size` rows, uniformly with replacement from those filled. Consumes `key`.
 
-        Consumes `key`. From an empty ring it returns zeros: the caller's warm-up prevents that.
+        From an empty ring it draws a row of zeros: the caller's warm-up prevents that.
         """
-        index = jax.random.randint(key, (batch_size,), 0, self.size(state))
+        return Draw(jax.random.randint(key, (batch_size,), 0, self.size(state)))
+
+    def rows(self, state: ReplayState, index: Array) -> PyTree:
+        """The rows at `index` int32 `[...]`, leaves `[..., *shape]`."""
         rows = {dtype: ring.reshape(-1, ring.shape[2]) for dtype, ring in state.data.items()}
         return state.packing.unpack(gather(rows, index))
+
+    def later(self, state: ReplayState, index: Array, count: Array | int) -> tuple[Array, Array]:
+        """The index of the row pushed `count` rows after each of `index`, and whether there is one yet."""
+        rows, head = _blocks(state) * _block(state), state.cursor * _block(state)
+        newer = (head - 1 - index) % rows  # rows that were pushed after it
+        return (index + count) % rows, count <= newer
+
+    def update(self, state: ReplayState, draw: Draw, priorities: Array) -> ReplayState:
+        """Nothing: every row stays equally likely."""
+        return state
 
     def size(self, state: ReplayState) -> Array:
         """How many rows are filled, int32."""

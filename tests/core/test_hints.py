@@ -56,6 +56,14 @@ def test_exploration_that_ended_before_anything_was_learned():
     assert given(LINE, [stuck | {"entropy": 3 * (1.4189 + math.log(0.03))}] * 60) == []
 
 
+def test_targets_beyond_the_support_are_told_with_the_range_that_was_seen():
+    beyond = {"outside_support": 0.25, "lowest_target": -3.0, "highest_target": 10.5}
+    ((index, hint),) = given(TWO, [beyond | {"outside_support": None}] * 5 + [beyond] * 30)
+    assert index == 14 and "25% of the targets lie beyond the support" in hint
+    assert "from -3 to 10.5" in hint and "v_max" in hint
+    assert given(TWO, [beyond | {"outside_support": 0.01}] * 60) == []
+
+
 def test_one_of_several_seeds_is_named_and_speaks_for_all():
     sick = WELL | {"approximate_kl": 2.0}
     ((index, hint),) = given(TWO, [[WELL, sick, WELL]] * 3 + [[sick, sick, sick]] * 9, seeds=3)

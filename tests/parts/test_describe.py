@@ -15,6 +15,7 @@ from operant import catalogue
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.value.dqn import DQN
 from operant.errors import CheckpointError, OperantError
+from operant.parts.bootstraps import Munchausen
 from operant.parts.describe import PARTS, build, describe, fields_of
 from operant.parts.exploration import Boltzmann
 from operant.parts.networks import GRU, MLP, MinAtarCNN
@@ -31,7 +32,8 @@ OTHERS = {
     "network": GRU(12, (8, 4), "relu"),
     "optimiser": RMSProp(0.9, 1e-3, centred=True),
     "normalise": ("rewards", "observations"),
-    "bootstrap": "double",
+    "bootstrap": Munchausen(0.1),
+    "n_step": 3,
     "max_gradient_norm": 2.5,
     "target_kl": 0.02,
     "huber_threshold": 1.0,
@@ -58,7 +60,7 @@ def test_every_algorithm_makes_the_round_trip(entry):
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 def test_every_part_makes_the_round_trip(part):
-    needed = {"Linear": (1.0,), "Cosine": (1.0,), "Exponential": (1.0, 0.5), "Uniform": (3,)}
+    needed = {"Linear": (1.0,), "Cosine": (1.0,), "Exponential": (1.0, 0.5), "Uniform": (3,), "Prioritised": (3,)}
     made = part(*needed.get(part.__name__, ()))
     described = through_json(describe(made))
     assert described["type"] == part.__name__
@@ -105,7 +107,7 @@ def test_arrays_of_one_number_are_numbers():
         (PPO, {"learning_rate": {"type": "Linear", "start": True}}, "start"),
         (PPO, {"learning_rate": {"type": "Linear", "start": 1, "over": 0}}, "over must be positive"),
         (PPO, {"learning_rate": {"type": "Uniform", "capacity": 3}}, "learning_rate"),
-        (DQN, {"bootstrap": "triple"}, "bootstrap"),
+        (DQN, {"bootstrap": "double"}, "bootstrap"),
         (DQN, {"bootstrap": 1}, "bootstrap"),
         (DQN, {"exploration": {"type": "Linear", "start": 1.0}}, "exploration"),
         (DQN, {"replay": {"type": "Uniform", "capacity": "big"}}, "capacity"),

@@ -1,4 +1,4 @@
-"""Replay: contents against a NumPy ring, fair sampling, and a compiled loop that never copies the ring."""
+"""Replay: contents against a NumPy ring, fair draws, and a compiled loop that never copies the ring."""
 
 import re
 
@@ -32,6 +32,10 @@ def example():
 KNOWN = jax.tree.map(np.asarray, transitions(0, 200))
 
 
+def sample(replay, state, key, batch_size):
+    return replay.rows(state, replay.draw(state, key, batch_size).index)
+
+
 def rows_of(replay, state):
     """Every filled row, by an index instead of chance: what sampling could return."""
     flat = {dtype: ring.reshape(-1, ring.shape[-1]) for dtype, ring in state.data.items()}
@@ -63,7 +67,7 @@ def test_samples_are_filled_whole_rows_with_their_structure_and_dtypes():
     replay = Uniform(1000)
     state = replay.init(jax.eval_shape(example), block=4)
     state = replay.push(replay.push(state, transitions(50, 4)), transitions(54, 4))
-    batch = jax.jit(lambda state: replay.sample(state, jax.random.key(0), 500))(state)
+    batch = jax.jit(lambda state: sample(replay, state, jax.random.key(0), 500))(state)
     assert set(np.unique(batch["action"])) == set(range(50, 58))  # a row never written would be 0
     assert jax.tree.map(lambda x: str(x.dtype), batch) == jax.tree.map(lambda x: str(x.dtype), example())
     assert batch["observation"]["image"].shape == (500, 2, 3)
@@ -77,7 +81,7 @@ def test_every_row_is_equally_likely_and_drawn_with_replacement():
     state = replay.init(example(), block=6)
     for first in range(0, 60, 6):  # wraps around: rows 12 to 59 remain
         state = replay.push(state, transitions(first, 6))
-    drawn = np.asarray(replay.sample(state, jax.random.key(5), 48_000)["action"])
+    drawn = np.asarray(sample(replay, state, jax.random.key(5), 48_000)["action"])
     assert drawn.min() == 12 and drawn.max() == 59
     assert stats.chisquare(np.bincount(drawn - 12, minlength=48)).pvalue > 1e-3
 
@@ -89,7 +93,7 @@ def test_vmapped_seeds_hold_what_each_holds_alone():
         state = replay.init(example(), block=2)
         for push in range(5):
             state = replay.push(state, transitions(100 * seed + 2 * push, 2))
-        return state, replay.sample(state, jax.random.key(seed), 20)
+        return state, sample(replay, state, jax.random.key(seed), 20)
 
     states, batches = jax.jit(jax.vmap(contents))(seeds)
     alone_compiled = jax.jit(contents)
@@ -105,7 +109,7 @@ def loop(replay, update_returns_ring):
         state = replay.push(state, transitions(index, 4))
 
         def update(weight):
-            batch = replay.sample(state, jax.random.fold_in(jax.random.key(0), index), 16)
+            batch = sample(replay, state, jax.random.fold_in(jax.random.key(0), index), 16)
             return weight + batch["observation"]["goal"].mean() + batch["observation"]["image"].mean()
 
         if update_returns_ring:
@@ -140,7 +144,7 @@ def test_a_compiled_loop_writes_the_donated_ring_in_place():
 
     class Dropping:
         push = staticmethod(lambda state, batch: replay.push(state, drop_action(batch)))
-        sample = staticmethod(replay.sample)
+        draw, rows = staticmethod(replay.draw), staticmethod(replay.rows)
 
     compiled = loop(Dropping, False).lower(state, jnp.float32(0)).compile()
     inside = instructions_the_size_of_the_ring(compiled, state)

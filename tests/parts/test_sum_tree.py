@@ -1,0 +1,66 @@
+"""Sum trees: sums of what lies below, whatever was written, and exact draws in proportion."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from operant.parts import sum_tree
+
+assign = jax.jit(sum_tree.assign)
+fill = jax.jit(sum_tree.fill, static_argnums=2)
+find = jax.jit(sum_tree.find)
+
+
+def built(weights):
+    leaves = np.asarray(sum_tree.empty(len(weights)).leaves).copy()
+    leaves.ravel()[: len(weights)] = weights
+    return sum_tree.SumTree(jnp.asarray(leaves), jnp.asarray(leaves.sum(axis=1)))
+
+
+def test_what_is_written_is_there_and_is_summed():
+    rng, size = np.random.default_rng(0), 70_000
+    tree, plain = sum_tree.empty(size), np.zeros(size, np.float32)
+    for _ in range(6):
+        first = int(rng.integers(size - 45))
+        tree = fill(tree, jnp.int32(first), 45, jnp.float32(first % 7))
+        plain[first : first + 45] = first % 7
+        index = rng.integers(0, 300, 64).astype(np.int32) + first // 2
+        values = rng.uniform(size=64).astype(np.float32)
+        tree = assign(tree, index, values)
+        for i, value in reversed(list(zip(index, values, strict=True))):  # of equal indices the first counts
+            plain[i] = value
+    leaves = np.asarray(tree.leaves)
+    np.testing.assert_array_equal(leaves.ravel()[:size], plain)
+    assert not leaves.ravel()[size:].any()
+    np.testing.assert_allclose(tree.sums, leaves.astype(np.float64).sum(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(sum_tree.at(tree, index), plain[index])
+
+
+def test_a_block_at_the_end_is_summed_too():
+    size = 32**3
+    for first, count in ((size - 1, 1), (size - 33, 33), (0, size)):
+        tree = fill(sum_tree.empty(size), jnp.int32(first), count, jnp.float32(1.0))
+        assert float(jnp.sum(tree.sums)) == float(jnp.sum(tree.leaves)) == count
+
+
+@pytest.mark.parametrize("size", [1, 40, 3_000, 70_000])
+def test_every_share_falls_where_the_running_sums_say(size):
+    # Whole numbers, so that every sum is exact and the middle of each unit of mass belongs to one entry.
+    rng = np.random.default_rng(size)
+    weights = rng.integers(0, 3, size) + (np.arange(size) == size // 2)
+    total = int(weights.sum())
+    units = rng.integers(0, total, 128)
+    index, chance = find(built(weights), jnp.asarray((units + 0.5) / total, jnp.float32))
+    np.testing.assert_array_equal(index, np.searchsorted(np.cumsum(weights), units, side="right"))
+    np.testing.assert_allclose(chance, weights[np.asarray(index)] / total, rtol=1e-6)
+
+
+def test_what_weighs_nothing_is_never_found():
+    rng = np.random.default_rng(1)
+    weights = np.where(rng.uniform(size=5_000) < 0.01, rng.uniform(size=5_000), 0.0)
+    weights[[0, 31, 32, -1]] = 0.0
+    borders = np.cumsum(weights, dtype=np.float32) / np.float32(weights.sum())
+    shares = np.concatenate([[0.0, 1.0, 1 - 2.0**-24], borders, np.nextafter(borders, 2), np.nextafter(borders, -1)])
+    index, chance = find(built(weights), jnp.asarray(shares.clip(0, 1), jnp.float32))
+    assert (weights[np.asarray(index)] > 0).all() and (np.asarray(chance) > 0).all()
