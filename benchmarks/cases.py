@@ -111,8 +111,8 @@ CASES = {
         PPO,
         (
             Entry("4,096 environments", "operant", 4_194_304, {"num_envs": 4_096}),
-            Entry("512 environments", "operant", 4_194_304, {"num_envs": 512}),
-            Entry("64 environments", "operant", 1_048_576, {"num_envs": 64}),
+            Entry("512 environments", "operant", 1_048_576, {"num_envs": 512}),
+            Entry("64 environments", "operant", 131_072, {"num_envs": 64}),
         ),
     ),
 }

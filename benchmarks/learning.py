@@ -1,16 +1,20 @@
 """Learning, measured: every gate over seeds, each with the 95 % bootstrap interval over them.
 
-    python benchmarks/learning.py [--gates NAME ...] [--seeds N] [--markdown FILE]
+    python benchmarks/learning.py [--gates NAME ...] [--seeds N] [--jobs N] [--markdown FILE]
 
 The gates are those of the presets (`operant/presets/`). One passes where the lower end of the interval of the mean (one
 number a seed: the mean of 100 greedy episodes) is not below it. Gates on the gymnasium backend run the same algorithm
-object on Gymnasium's own environment. Exit code 1 if a gate fails.
+object on Gymnasium's own environment; there `--jobs` trains several seeds at once, each in a process of its own (a
+seed learns the same alone as beside others). Exit code 1 if a gate fails.
 """
 
 import argparse
+import multiprocessing
 import platform
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,16 +44,26 @@ GATES = {
 }
 
 
-def measure(gate: Gate, seeds: int | None = None) -> tuple[np.ndarray, float]:
+def measure(gate: Gate, seeds: int | None = None, jobs: int = 1) -> tuple[np.ndarray, float]:
     """The mean return of each seed's greedy policy over 100 episodes, and the seconds that all took."""
     begun = time.perf_counter()
-    preset, count = gate.preset, seeds or gate.preset.gate.seeds
+    count = seeds or gate.preset.gate.seeds
+    if jobs > 1 and gate.backend == "gymnasium":
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as processes:
+            means = [mean for part in processes.map(partial(_means, gate, 1), range(count)) for mean in part]
+    else:
+        means = _means(gate, count, 0)
+    return np.array(means), time.perf_counter() - begun
+
+
+def _means(gate: Gate, count: int, first: int) -> list[float]:
+    """The mean return of each of `count` seeds from `first` on."""
+    preset = gate.preset
     trained = operant.train(
-        preset.algorithm, preset.environment, num_seeds=count, backend=gate.backend, progress="none"
+        preset.algorithm, preset.environment, seed=first, num_seeds=count, backend=gate.backend, progress="none"
     )
     result: Evaluation = trained.evaluate(100)
-    means = result.returns if count > 1 else np.array([result.mean])
-    return means, time.perf_counter() - begun
+    return list(result.returns) if count > 1 else [result.mean]
 
 
 def row(gate: Gate, means: np.ndarray, seconds: float) -> tuple[bool, str]:
@@ -74,11 +88,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gates", nargs="+", choices=GATES, default=list(GATES), metavar="NAME")
     parser.add_argument("--seeds", type=int, help="in place of each gate's own")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at once, on the gymnasium backend")
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     passes, lines = [], []
     for name in options.gates:
-        passed, line = row(GATES[name], *measure(GATES[name], options.seeds))
+        passed, line = row(GATES[name], *measure(GATES[name], options.seeds, options.jobs))
         passes.append(passed)
         lines.append(line)
         print(line, flush=True)

@@ -248,7 +248,7 @@ def evaluate_policies(
     kwargs = None if is_made(given) else agent.description.get("env_kwargs")
     world = make(given, min(episodes, 16), backend, kwargs)
     try:
-        return evaluation.evaluator(agent.algorithm, world, episodes, explore)(policies, seed)
+        return evaluation.evaluator(agent.algorithm, world, episodes, explore, once=True)(policies, seed)
     finally:
         release(world)
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from operant.contracts import Algorithm, Clock, Context, Episodes, Online, Ratio
 from operant.core import keys, runtime
 from operant.core.collecting import Carry, Collector
-from operant.core.metrics import add, examine, well
+from operant.core.metrics import add, cleared, examine, well
 from operant.environments.compiled import Compiled
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong
@@ -77,6 +77,9 @@ class CompiledDriver:
         self._mesh = Mesh(np.array(devices[:shares]), ("members",))
         self._split = NamedSharding(self._mesh, PartitionSpec("members"))
         self._advance = self._compiled(self._chunk, "algorithm", "members", "", "", "", donate_argnums=1)
+        self._cleared = jax.jit(cleared, out_shardings=self._split)
+        # Traced once, though asked twice: for the names of its metrics, and in the chunk.
+        self._learned = jax.jit(self._learn, inline=True)
 
     # The carry's life
 
@@ -104,7 +107,7 @@ class CompiledDriver:
 
     def cleared(self, carry: Carry) -> Carry:
         """`carry` with its metrics at zero."""
-        return carry._replace(totals=jax.tree.map(jnp.zeros_like, carry.totals))
+        return carry._replace(totals=self._cleared(carry.totals))
 
     def policies(self, carry: Carry) -> Any:
         """A copy of every member's policy, with the leading axis, on one device; it outlives the carry."""
@@ -153,7 +156,7 @@ class CompiledDriver:
         memory = algorithm.start(state.policy, keys.role(key, keys.START), self.spec)
         zeros = jnp.zeros(self.num_envs)
         carry = Carry(key, state, worlds, observation, memory, zeros, jnp.int32(zeros), {}, well())
-        names = jax.eval_shape(lambda: self._learn(algorithm, carry, jnp.int32(0), jnp.float32(1)))[1:]
+        names = jax.eval_shape(lambda: self._learned(algorithm, carry, jnp.int32(0), jnp.float32(1)))[1:]
         totals = {name: Ratio(jnp.float32(0), jnp.float32(0)) for part in names for name in part}
         return carry._replace(totals=totals)
 
@@ -161,13 +164,14 @@ class CompiledDriver:
         return jax.lax.fori_loop(first, first + count, lambda i, c: self._iterate(algorithm, c, i, total), carry)
 
     def _iterate(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> Carry:
-        old = carry.state.policy
-        (carry, (observed, rewards)), metrics, ratios = self._learn(algorithm, carry, iteration, total)
+        old, totals = carry.state.policy, carry.totals
+        bare = carry._replace(totals={})
+        (carry, (observed, rewards)), metrics, ratios = self._learned(algorithm, bare, iteration, total)
         health = examine(carry.health, iteration, observed, rewards, metrics, carry.state.policy)
         # A diverged member keeps its last good policy; the others are not concerned.
         policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), old, carry.state.policy)
         state = carry.state._replace(policy=policy)
-        return carry._replace(state=state, totals=add(carry.totals, metrics | ratios), health=health)
+        return carry._replace(state=state, totals=add(totals, metrics | ratios), health=health)
 
     def _learn(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> tuple:
         if self.online:

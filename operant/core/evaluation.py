@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from operant.contracts import Array, Clock, Context
-from operant.core import keys
+from operant.core import keys, runtime
 from operant.core.statistics import Evaluation
 from operant.environments.compiled import Compiled
 from operant.environments.host import Host
@@ -127,15 +127,18 @@ def host_evaluator(
 
 
 def evaluator(
-    algorithm: Any, environment: Compiled | Host, episodes: int, explore: bool = False
+    algorithm: Any, environment: Compiled | Host, episodes: int, explore: bool = False, once: bool = False
 ) -> Callable[[Any, int], list[Evaluation]]:
     """`evaluate(policies [N, ...], seed)`: one evaluation a policy, all on the same episodes' seeds.
 
-    Its program is compiled once, in the first call.
+    Its program is compiled in the first call, in less time where it is to be called only `once`.
     """
     algorithm = strong(algorithm)
     if isinstance(environment, Compiled):
-        together = jax.jit(jax.vmap(compiled_evaluator(environment, episodes, explore), in_axes=(None, 0, None)))
+        together = jax.jit(
+            jax.vmap(compiled_evaluator(environment, episodes, explore), in_axes=(None, 0, None)),
+            compiler_options=runtime.once() if once else None,
+        )
 
         def evaluate(policies: Any, seed: int) -> list[Evaluation]:
             tally = together(algorithm, policies, keys.role(keys.root(seed), keys.EVALUATE))

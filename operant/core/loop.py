@@ -11,7 +11,7 @@ import numpy as np
 
 from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Online, Ratio, Spec, Step, Steps, Window
 from operant.core import keys, runtime
-from operant.core.metrics import Health, add, examine, well
+from operant.core.metrics import Health, add, cleared, examine, well
 from operant.core.rollout import Rollout
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong
@@ -51,6 +51,7 @@ class Loop:
         self.steps_per_iteration = self.length * self.num_envs
         self.rollout = Rollout(spec, self.length, self.episodic)
         self._learn = jax.jit(self._learn_and_examine, donate_argnums=1)
+        self._cleared = jax.jit(cleared)
 
     def start(self, seed: int) -> HostCarry:
         """The carry before the first iteration."""
@@ -65,7 +66,7 @@ class Loop:
 
     def cleared(self, carry: HostCarry) -> HostCarry:
         """`carry` with its metrics at zero."""
-        return carry._replace(totals=jax.tree.map(jnp.zeros_like, carry.totals))
+        return carry._replace(totals=self._cleared(carry.totals))
 
     def policies(self, carry: HostCarry) -> Any:
         """A copy of the policy, with a leading axis of one as if it were one of several seeds."""

@@ -51,3 +51,8 @@ def add(totals: dict[str, Ratio], metrics: dict[str, Array | Ratio]) -> dict[str
 
     new = {name: ratio(value) for name, value in metrics.items()}
     return {name: Ratio(totals[name].total + new[name].total, totals[name].count + new[name].count) for name in totals}
+
+
+def cleared(totals: dict[str, Ratio]) -> dict[str, Ratio]:
+    """`totals` at zero; to be compiled, for one operation a leaf would take longer than a chunk of training."""
+    return jax.tree.map(jnp.zeros_like, totals)

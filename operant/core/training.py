@@ -73,7 +73,7 @@ def run(
     before. An `OperantError` of a host environment becomes a `TrainingError`, after a checkpoint of the state before.
     """
     per, seeds = driver.steps_per_iteration, journal.seeds
-    rows_every, saves_every = max(1, horizon // ROWS), max(1, horizon // CHECKPOINTS)
+    rows_every, saves_every = -(-horizon // ROWS), -(-horizon // CHECKPOINTS)
     fixed = [rows_every, saves_every, *([selection.every] if selection else [])]
     progress = Progress(iteration * per, end * per, 0.0, 0.0)
     chunk, begun, first = 1, iteration, True
