@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import jax
 
-from operant import catalogue, description
+from operant import catalogue, description, grids
 from operant.agent import Agent, Agents, evaluate_policies, over_seeds
 from operant.arguments import Settings, check_words, find_preset, make_algorithm, preset_told
 from operant.core import checkpoint, runtime, training
@@ -50,6 +50,9 @@ def train(
     train side by side and come back as `Agents`. `out` is the run's folder, True a new one in `runs/`; without it
     nothing is written.
 
+    A field that is a number may be given several in a list: every combination of them is trained with `num_seeds` seeds
+    in one program, and comes back as a `grids.Grid`.
+
     Where the package has a preset of that name on that environment, its steps, environments and fields take the place
     of the defaults, and it is printed; `preset="none"` leaves it out, and whatever is given overrides its value.
 
@@ -75,11 +78,12 @@ def train(
         check_words(type(algorithm), fields)
         raise OperantError(f"{', '.join(fields)}: set fields on the algorithm object itself, or give its name")
     usual = tuned or entry
+    algorithm, grid = grids.split(algorithm)
     settings = Settings(
         steps if steps is not None else usual.steps if usual else 200_000,
         num_envs if num_envs is not None else usual.num_envs if usual else 8,
         seed,
-        num_seeds,
+        num_seeds * len(grids.settings_of(grid)) if isinstance(num_seeds, int) else num_seeds,
         backend,
         env_kwargs or {},
         evaluate_every,
@@ -92,7 +96,9 @@ def train(
     with runtime.on(device) as devices:
         try:
             where = backend, settings.env_kwargs, devices
-            driver = driver_of(algorithm, environment, settings.num_envs, num_seeds, *where, num_envs)
+            count = settings.num_seeds
+            members = grids.members_of(algorithm, grid, count) if grid else algorithm
+            driver = driver_of(members, environment, settings.num_envs, count, *where, num_envs)
             iterations = math.ceil(settings.steps / driver.steps_per_iteration)
             start = driver.start(seed)
         except OperantError:
@@ -103,7 +109,7 @@ def train(
             raise OperantError(f"{name} cannot run on {name_of(environment)} with these settings ({told})") from error
         backend = "compiled" if isinstance(driver.environment, Compiled) else "gymnasium"
         spec = dataclasses.replace(driver.spec, action_space=driver.environment.action_space)
-        about = description.describe(name, algorithm, environment, backend, spec, settings)
+        about = description.describe(name, algorithm, environment, backend, spec, settings, grid)
         about["steps"] = iterations * driver.steps_per_iteration
         selection = selection_of(driver, environment, about)
         folder = None
@@ -115,7 +121,8 @@ def train(
         if progress != "none":
             say(announced(about, settings.steps, driver))
         plan = start, 0, iterations, iterations
-        return run(driver, *plan, about, folder, environment, selection, progress, callback)
+        trained = run(driver, *plan, about, folder, environment, selection, progress, callback)
+        return grids.gathered(trained, grid)
 
 
 @answers_words
@@ -144,7 +151,9 @@ def resume(
     kwargs = None if is_made(environment) else about["env_kwargs"]
     with runtime.on(device) as devices:
         seeds, where = about["seeds"], (about["backend"], kwargs, devices)
-        driver = driver_of(algorithm, environment, about["num_envs"], len(seeds), *where)
+        grid = description.grid_of(about, algorithm, folder)
+        members = grids.members_of(algorithm, grid, len(seeds)) if grid else algorithm
+        driver = driver_of(members, environment, about["num_envs"], len(seeds), *where)
         selection = selection_of(driver, environment, about)
         carry, told, name, warnings = checkpoint.load_newest(folder.checkpoints, driver.template())
         iteration = description.whole(told, "iteration", folder)
@@ -167,7 +176,8 @@ def resume(
             about["stop_at"] = selection.stop_at
         folder.write_description(about)
         plan = carry, iteration, end, horizon
-        return run(driver, *plan, about, folder, environment, selection, progress, callback, history)
+        trained = run(driver, *plan, about, folder, environment, selection, progress, callback, history)
+        return grids.gathered(trained, grid)
 
 
 @answers_words
@@ -208,9 +218,11 @@ def load(
         say(warning)
     rows = folder.read_metrics()
     history = [[row for row in rows if row.get("seed") == seed] for seed in seeds]
-    agents = agents_of(algorithm, policies, about, spaces, environment, history, best)
+    grid = description.grid_of(about, algorithm, folder)
+    members = grids.members_of(algorithm, grid, len(seeds))
+    agents = agents_of(members, policies, about, spaces, environment, history, best)
     agents.folder = folder.path
-    return agents
+    return grids.gathered(agents, grid)
 
 
 __all__ = ["Agent", "Agents", "evaluate_policies", "load", "make_algorithm", "over_seeds", "resume", "train"]

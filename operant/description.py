@@ -12,7 +12,9 @@ from operant.core.runs import RunFolder
 from operant.environments.make import EnvironmentLike, is_external, name_of
 from operant.environments.spaces import space_to_json
 from operant.errors import CheckpointError, OperantError
-from operant.parts.describe import build, fields_of
+from operant.grids import member, members_of, split
+from operant.parts.describe import build, fields_of, undescribe
+from operant.parts.describe import describe as describe_part
 
 VERSIONS = ("jax", "jaxlib", "equinox", "optax", "gymnasium", "gymnax", "numpy")
 # What train writes beyond what every run says; the second group came later, and is not in older runs.
@@ -22,19 +24,27 @@ LATER: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "stop_at": ((int, float, type(None)), None),
     "log": (list, ["tensorboard"]),
     "log_id": (str, "run"),
+    "grid": (dict, {}),
 }
 
 
 def describe(
-    name: str, algorithm: Any, environment: EnvironmentLike | Spec, backend: str, spec: Spec, settings: Settings
+    name: str,
+    algorithm: Any,
+    environment: EnvironmentLike | Spec,
+    backend: str,
+    spec: Spec,
+    settings: Settings,
+    grid: dict[str, list[Any]] | None = None,
 ) -> dict[str, Any]:
     """Everything that is to be known about a run before it begins, in plain JSON; `steps` are left to the caller.
 
-    `spec` has the actions in the environment's own units.
+    `spec` has the actions in the environment's own units; `settings.num_seeds` counts those of all settings of `grid`.
     """
     return {
         "algorithm": name,
         "fields": fields_of(algorithm),
+        "grid": {field: describe_part(values) for field, values in (grid or {}).items()},
         "environment": "your own environment" if isinstance(environment, Spec) else name_of(environment),
         "backend": backend,
         "external_environment": is_external(environment),
@@ -74,6 +84,18 @@ def algorithm_of(description: dict[str, Any], folder: RunFolder) -> Any:
     if description["algorithm"] not in catalogue.names():
         raise OperantError(f"{where}: {description['algorithm']!r} is not in the catalogue: pass algorithm=")
     return build(catalogue.find(description["algorithm"]).make, description["fields"], where)
+
+
+def grid_of(description: dict[str, Any], algorithm: Any, folder: RunFolder) -> dict[str, list[Any]]:
+    """The values of each field of the grid that a run says it is of; `{}` for one of a single setting."""
+    where = f"{folder.description}: grid"
+    grid = {name: list(undescribe(values, where)) for name, values in description["grid"].items()}
+    try:
+        found = split(member(algorithm, grid))[1]
+        members_of(algorithm, found, len(description["seeds"]))
+    except (AttributeError, TypeError) as error:
+        raise CheckpointError(f"{where} is not one of {description['algorithm']}") from error
+    return found
 
 
 def environment_of(description: dict[str, Any], folder: RunFolder) -> str:

@@ -17,8 +17,9 @@ import typing
 from typing import Any
 
 from operant.errors import OperantError, unknown
-from operant.kinds import NUMBER, TEXT, TRUTH, Kind, choice, optional, rows, several, whole
+from operant.kinds import NUMBER, TEXT, TRUTH, Kind, choice, gridded, optional, rows, several, single, whole
 from operant.parsing import Flag
+from operant.parts.component import data_fields, is_component
 from operant.parts.describe import FAMILIES, PARTS
 from operant.parts.schedules import Schedule, format_scalar, parse_scalar
 from operant.words import MEANINGS
@@ -41,6 +42,11 @@ def flags_of(default: Any, chosen: dict[str, str] | None = None, prefix: str = "
         if _is_nested(value):
             flags += flags_of(value, chosen, name + ".")
         elif not family and (kind := _kind(hint, value)):
+            # Only what may change within one program can have several values at once.
+            if is_component(default) and field.name in data_fields(type(default)):
+                kind = gridded(kind)
+            elif typing.get_origin(hint) is not tuple:
+                kind = single(kind)
             flags.append(Flag(name, kind, value, about))
     return flags
 
@@ -78,6 +84,8 @@ def _other(value: Any, name: str, word: str, family: dict[str, type | None]) -> 
     try:
         part = family[choice(*family).read(word)]
     except ValueError:
+        if "," in word:
+            raise OperantError(f"{name} cannot be in a grid: each of {word} is another program") from None
         raise unknown(name, word, family) from None
     if part is None or part is type(value):
         return None if part is None else value

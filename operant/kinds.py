@@ -59,6 +59,33 @@ def optional(kind: Kind) -> Kind:
     )
 
 
+def gridded(kind: Kind) -> Kind:
+    """`kind`, or several values of it with commas (those within brackets are a value's own): a list."""
+
+    def read(text: str) -> Any:
+        words = re.split(r",(?![^()]*\))", text)
+        return kind.read(text) if len(words) == 1 else [kind.read(word.strip()) for word in words]
+
+    def show(value: Any) -> str:
+        return ",".join(map(kind.show, value)) if isinstance(value, list) else kind.show(value)
+
+    return Kind(kind.metavar, read, show)
+
+
+def single(kind: Kind) -> Kind:
+    """`kind`, which refuses several values with commas by the reason that they are no grid."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind.read(text)
+        except ValueError:
+            if "," in text:
+                raise ValueError("one value, each being another program: grids are over numbers inside one") from None
+            raise
+
+    return Kind(kind.metavar, read, kind.show)
+
+
 def several(kind: Kind, wanted: str) -> Kind:
     """A tuple of `kind`, with commas; `none` is the empty one."""
 

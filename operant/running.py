@@ -3,7 +3,7 @@
 import math
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from operant.environments import Compiled, make
 from operant.environments.host import Host
 from operant.environments.make import EnvironmentLike, is_made, name_of, release
 from operant.errors import OperantError
+from operant.parts.describe import fields_of
 
 EVALUATION_ENVS = 10  # on the host
 INSTEAD = "give a class, a factory or an id in place of an instance"
@@ -37,7 +38,7 @@ def driver_of(
     devices: Any,
     asked: int | None = None,
 ) -> Any:
-    """The driver that trains `algorithm` there, on `devices` (None: on all there are).
+    """The driver that trains `algorithm` (or a list: one for each seed) there, on `devices` (None: on all there are).
 
     `asked` are the environments that the user gave in so many words: what is made already may be another number.
     """
@@ -49,7 +50,7 @@ def driver_of(
         how = "pass its class or a factory to have several" if world.num_envs == 1 else "leave num_envs out"
         raise OperantError(f"{name_of(environment)} is {world.num_envs} environments already, not {asked}: {how}")
     if num_seeds == 1:
-        return HostDriver(algorithm, world)
+        return HostDriver(algorithm[0] if isinstance(algorithm, list) else algorithm, world)
     if is_made(environment):
         raise OperantError(f"several seeds need environments of their own beside {name_of(environment)}: {INSTEAD}")
     others = [make(environment, num_envs, backend, kwargs) for _ in range(num_seeds - 1)]
@@ -111,13 +112,13 @@ def run(
         raise SystemExit(128 + signal.SIGTERM)
     spaces = driver.environment.observation_space, driver.environment.action_space
     policies, best = driver.policies(outcome.carry), selection.best if selection else None
-    agents = agents_of(driver.members[0], policies, description, spaces, environment, outcome.history, best)
+    agents = agents_of(driver.members, policies, description, spaces, environment, outcome.history, best)
     agents.outcome, agents.folder = outcome, folder.path if folder else None
     return agents
 
 
 def agents_of(
-    algorithm: Any,
+    algorithms: Sequence[Any],
     policies: Any,
     description: dict[str, Any],
     spaces: Any,
@@ -129,13 +130,15 @@ def agents_of(
     members = []
     for k, seed in enumerate(description["seeds"]):
         own = description | {"seeds": [seed]}
+        if description["grid"]:
+            own |= {"fields": fields_of(algorithms[k]), "grid": {}}
         policy, *others = (
             jax.tree.map(lambda leaf, k=k: leaf[k], each) for each in (policies, *([best.policies] if best else []))
         )
-        agent = Agent(algorithm, policy, own, spaces, environment)
+        agent = Agent(algorithms[k], policy, own, spaces, environment)
         agent.history = history[k]
         if best is not None:
-            agent.best = Agent(algorithm, others[0], own, spaces, environment)
+            agent.best = Agent(algorithms[k], others[0], own, spaces, environment)
             agent.best_steps = best.steps[k]
         members.append(agent)
     return members[0] if len(members) == 1 else Agents(members)
@@ -145,11 +148,13 @@ def announced(description: dict[str, Any], asked: int, driver: Any) -> str:
     """What is about to happen: the backend that was taken, where it runs, and steps that were rounded up."""
     window, placing = driver.steps_per_iteration, getattr(driver.environment, "placing", "")
     steps, seeds = description["steps"], len(description["seeds"])
+    settings = math.prod(map(len, description["grid"].values()))
     rounded = f" ({asked:,} rounded up to whole windows of {window:,})" if steps != asked else ""
     return (
         f"{description['algorithm']} on {description['environment']}: {description['backend']} backend, "
         f"{description['num_envs']} environments{placing}, {steps:,} steps{rounded}"
-        + (f", {seeds} seeds" if seeds > 1 else "")
+        + (f", {settings} settings of {seeds // settings} seeds" if settings > 1 else "")
+        + (f", {seeds} seeds" if seeds > settings == 1 else "")
     )
 
 

@@ -17,6 +17,6 @@ def main(argv: list[str]) -> int:
     random = random_of(agents, values["episodes"], values["seed"], values["environment"])
     show(agents, each, random, values["which"])
     if values["json"]:
-        told = {"out": values["directory"], "which": values["which"], "evaluation": told_of(each)}
+        told = {"out": values["directory"], "which": values["which"], "evaluation": told_of(agents, each)}
         print_json(facts_of(agents) | told | beside(random))
     return 0

@@ -4,18 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from rich.table import Table
 
 from operant.agent import Agent, Agents, over_seeds
 from operant.algorithms.policy.random import Random
 from operant.commands.output import console, print_json
+from operant.commands.tables import cells, described, show_grid, summarised, told_setting
 from operant.core.episodes import record
-from operant.core.plots import plot_curve
+from operant.core.plots import plot_curve, plot_settings
 from operant.core.runs import RunFolder
 from operant.core.statistics import Evaluation
 from operant.core.training import TrainingError
+from operant.grids import Grid, written
 
 RANDOM_EPISODES = 20  # enough to see where zero is
+FRESH = 1_000_000  # the seed of episodes that no setting was picked by
 
 
 def finish(agents: Agent | Agents, environment: str | None, values: dict[str, Any]) -> int:
@@ -29,17 +33,22 @@ def finish(agents: Agent | Agents, environment: str | None, values: dict[str, An
         raise TrainingError(f"evaluation failed ({error}); the trained run is kept in {folder.path}") from error
     random = random_of(agents, values["episodes"], 0, environment)
     show(agents, each, random)
-    if members_of(agents)[0].best is not None:
+    picked = pick(agents, each, values["episodes"], environment) if isinstance(agents, Grid) else {}
+    if members_of(agents)[0].best is not None and not isinstance(agents, Grid):
         steps = ", ".join(f"{agent.best_steps:,}" for agent in members_of(agents))
         console().print(f"best evaluation in training after {steps} steps: operant evaluate {folder.path} --which best")
-    told = told_of(each)
+    told = told_of(agents, each) | picked
     folder.write_description(folder.read_description() | {"evaluation": told} | beside(random))
     rows = [
         [*agent.history, {"steps": outcome.progress.steps, "evaluation/mean": result.mean}]
         for agent, result in zip(members_of(agents), each, strict=True)
     ]
     facts = facts_of(agents)
-    plot_curve(folder.curve, rows, f"{facts['algorithm']} on {facts['environment']}")
+    title = f"{facts['algorithm']} on {facts['environment']}"
+    if isinstance(agents, Grid):
+        plot_settings(folder.curve, agents.grouped(rows), [told_setting(each) for each in agents.settings], title)
+    else:
+        plot_curve(folder.curve, rows, title)
     note = None if values["no_gif"] else record(members_of(agents)[0], folder.episode, environment)
     if note:
         console().print(note, style="dim", markup=False)
@@ -92,13 +101,38 @@ def facts_of(agents: Agent | Agents) -> dict[str, Any]:
     return {key: members[0].description[key] for key in ("algorithm", "environment", "steps")} | {"seeds": seeds}
 
 
-def told_of(each: list[Evaluation]) -> dict[str, Any]:
-    """The evaluation as recorded: for several seeds the interval over seeds, and each seed's mean."""
-    told = over_seeds(each).to_json() | {"episodes": sum(result.episodes for result in each)}
-    return told if len(each) == 1 else told | {"per_seed": [result.to_json()["mean"] for result in each]}
+def told_of(agents: Agent | Agents, each: list[Evaluation]) -> dict[str, Any]:
+    """The evaluation as recorded: for several seeds the interval over seeds, and each seed's mean; of a grid these of
+    each setting.
+    """
+    if isinstance(agents, Grid):
+        groups = zip(agents.settings, agents.grouped(each), strict=True)
+        return {"settings": [{"setting": described(setting)} | summarised(group) for setting, group in groups]}
+    return summarised(each)
+
+
+def pick(grid: Grid, each: list[Evaluation], episodes: int, environment: str | None) -> dict[str, Any]:
+    """Say which setting was best, and how it does on fresh episodes: the highest of many numbers is too high."""
+    groups = grid.grouped(each)
+    means = [over_seeds(group).mean for group in groups]
+    if not np.isfinite(means).any():
+        return {}
+    best = int(np.nanargmax(means))
+    again = evaluate(grid.of(best), episodes, FRESH, environment)
+    fresh, seeds = over_seeds(again), len(again)
+    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in written(grid.settings[best]).items())
+    console().print(
+        f"best: {told_setting(grid.settings[best])}, {means[best]:.1f}, which flatters it: this table picked it; "
+        f"on fresh episodes {fresh.mean:.1f} ({fresh.low:.1f} to {fresh.high:.1f})"
+    )
+    after = grid[-1].description["seeds"][0] + 1
+    console().print(f"only fresh training is fair to it: {flags} --seed {after} --num-seeds {seeds}")
+    return {"best": {"setting": described(grid.settings[best]), "fresh": summarised(again)}}
 
 
 def show(agents: Agent | Agents, each: list[Evaluation], random: Evaluation | None, which: str = "last") -> None:
+    if isinstance(agents, Grid):
+        return show_grid(agents, each, random, which)
     table = Table("", "episodes", "mean", "IQM", "95 % interval", box=None, pad_edge=False, title_justify="left")
     seeds = facts_of(agents)["seeds"]
     rows = [(f"seed {seed}", result.episodes, result) for seed, result in zip(seeds, each, strict=True)]
@@ -107,7 +141,6 @@ def show(agents: Agent | Agents, each: list[Evaluation], random: Evaluation | No
     if random is not None:
         rows.append(("random actions", random.episodes, random))
     for name, episodes, result in rows:
-        interval = f"{result.low:.1f} to {result.high:.1f}"
-        table.add_row(name, str(episodes), f"{result.mean:.1f}", f"{result.iqm:.1f}", interval)
+        table.add_row(name, str(episodes), *cells(result))
     console().print(f"evaluation of the {which} policy, greedy, episode return")
     console().print(table)

@@ -22,6 +22,7 @@ LABELS = {
     "seconds": "time (s)",
 }
 POINTS = 300  # of the mean over seeds; more cannot be seen
+MOST_NAMED = 8  # settings in a legend
 _LINE, _MARK, _FAINT = "#1f5fa8", "#d1622b", "#8a8a8a"
 
 
@@ -41,6 +42,42 @@ def curve_png(
     the raw line thinly and a moving average. Rows with a finite `evaluation/mean` add markers (means over the
     seeds evaluated at that `x`); rows without a finite `y` are skipped.
     """
+    figure, axes = _empty(title, x, y)
+    curves = [curve for rows in rows_by_seed if len(curve := _points(rows, x, y))]
+    evaluations = _evaluations(rows_by_seed, x)
+    if len(curves) == 1:
+        _draw_one(axes, curves[0])
+    elif curves:
+        _draw_seeds(axes, curves)
+    if len(evaluations):
+        style = {"markersize": 5, "markerfacecolor": "white", "markeredgewidth": 1.4, "linewidth": 0, "zorder": 4}
+        axes.plot(*evaluations.T, "o", color=_MARK, label="evaluation", **style)
+    return _finished(figure, axes, bool(curves or len(evaluations)))
+
+
+def plot_settings(path: Path, rows_by_setting: list[list[list[dict[str, Any]]]], labels: list[str], title: str) -> None:
+    """Save a picture with the mean episode return over seeds of each setting, a line each, named by `labels`.
+
+    Colours follow the order of the settings; where they are many, those that end highest are named.
+    """
+    from matplotlib import colormaps
+
+    figure, axes = _empty(title, "steps", "episode_return")
+    lines = {}
+    for number, rows_by_seed in enumerate(rows_by_setting):
+        curves = [curve for rows in rows_by_seed if len(curve := _points(rows, "steps", "episode_return"))]
+        if curves and (together := _together(curves)) is not None:
+            lines[number] = together[0], together[1].mean(axis=0)
+    named = sorted(lines, key=lambda number: -lines[number][1][-1])[:MOST_NAMED]
+    colours = colormaps["viridis"](np.linspace(0.0, 0.92, max(len(rows_by_setting), 2)))
+    for number, line in lines.items():
+        label = labels[number] if number in named else "_"
+        axes.plot(*line, color=colours[number], linewidth=1.4, alpha=0.9, label=label)
+    replace_file(path, _finished(figure, axes, bool(lines)))
+
+
+def _empty(title: str, x: str, y: str) -> tuple[Any, Any]:
+    """A figure and its axes, with nothing drawn yet."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
@@ -55,17 +92,11 @@ def curve_png(
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    return figure, axes
 
-    curves = [curve for rows in rows_by_seed if len(curve := _points(rows, x, y))]
-    evaluations = _evaluations(rows_by_seed, x)
-    if len(curves) == 1:
-        _draw_one(axes, curves[0])
-    elif curves:
-        _draw_seeds(axes, curves)
-    if len(evaluations):
-        style = {"markersize": 5, "markerfacecolor": "white", "markeredgewidth": 1.4, "linewidth": 0, "zorder": 4}
-        axes.plot(*evaluations.T, "o", color=_MARK, label="evaluation", **style)
-    if curves or len(evaluations):
+
+def _finished(figure: Any, axes: Any, drawn: bool) -> bytes:
+    if drawn:
         axes.margins(x=0.02)
         axes.legend(frameon=False, fontsize=9, loc="best")
     else:
@@ -112,12 +143,20 @@ def _draw_seeds(axes: Any, curves: list[np.ndarray]) -> None:
     for number, curve in enumerate(curves):
         label = "_" if number else "each seed"  # matplotlib leaves names with an underscore out of the legend
         axes.plot(*curve.T, color=_FAINT, linewidth=0.6, alpha=0.35, zorder=1, label=label)
-    start, end = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
-    if start > end:
-        return  # never all at once: a mean would mix seeds of different ages
-    grid = np.unique(np.clip(np.concatenate([curve[:, 0] for curve in curves]), start, end))
-    grid = grid[np.unique(np.linspace(0, len(grid) - 1, min(len(grid), POINTS)).round().astype(int))]
-    values = np.stack([np.interp(grid, *curve.T) for curve in curves])
+    together = _together(curves)
+    if together is None:
+        return
+    grid, values = together
     low, high = bootstrap_interval(values)
     axes.fill_between(grid, low, high, color=_LINE, alpha=0.28, linewidth=0, label="95 % interval of the mean")
     axes.plot(grid, values.mean(axis=0), color=_LINE, linewidth=1.8, label=f"mean of {len(curves)} seeds")
+
+
+def _together(curves: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """`(x [n], y [curves, n])` where all curves have data; None where they never have: ages are not mixed in a mean."""
+    start, end = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
+    if start > end:
+        return None
+    grid = np.unique(np.clip(np.concatenate([curve[:, 0] for curve in curves]), start, end))
+    grid = grid[np.unique(np.linspace(0, len(grid) - 1, min(len(grid), POINTS)).round().astype(int))]
+    return grid, np.stack([np.interp(grid, *curve.T) for curve in curves])

@@ -33,7 +33,7 @@ class SeriesCarry(NamedTuple):
 
 
 class SeriesDriver:
-    """Trains one algorithm with several seeds on Gymnasium vector environments, one for each seed.
+    """Trains an algorithm with several seeds (or several of one kind) on Gymnasium vector environments, one for each.
 
     Every seed gets the bits that it would get alone.
     """
@@ -41,10 +41,12 @@ class SeriesDriver:
     # Seeds before and after the one whose environment failed stand at different iterations.
     latest = None
 
-    def __init__(self, algorithm: Algorithm, environments: Sequence[Host]):
-        self._drivers = [HostDriver(algorithm, environment) for environment in environments]
+    def __init__(self, algorithm: Algorithm | Sequence[Algorithm], environments: Sequence[Host]):
+        """One algorithm for all, or one for each of the environments."""
+        each: Any = algorithm if isinstance(algorithm, Sequence) else [algorithm] * len(environments)
+        self._drivers = [HostDriver(own, environment) for own, environment in zip(each, environments, strict=True)]
         self.worlds, first = list(environments), self._drivers[0]
-        self.environment, self.spec, self.members = first.environment, first.spec, first.members
+        self.environment, self.spec, self.members = first.environment, first.spec, list(each)
         self.num_envs, self.steps_per_iteration = first.num_envs, first.steps_per_iteration
 
     def start(self, seed: int) -> SeriesCarry:

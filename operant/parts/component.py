@@ -53,6 +53,11 @@ def is_component(value: Any) -> bool:
     return (value if isinstance(value, type) else type(value)) in _COMPONENTS
 
 
+def data_fields(cls: type) -> frozenset[str]:
+    """The names of a component's fields that are data."""
+    return frozenset(_COMPONENTS[cls])
+
+
 def _is_data(annotation: Any) -> bool:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return any(_is_data(choice) for choice in typing.get_args(annotation))

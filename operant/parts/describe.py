@@ -88,7 +88,7 @@ def _build(cls: type, fields: Any, where: str) -> Any:
     for name, described in fields.items():
         if name not in known:
             raise CheckpointError(f"{where}: {cls.__name__} has no field {str(name)[:40]!r}")
-        values[name] = _undescribe(described, f"{where}: {name}")
+        values[name] = undescribe(described, f"{where}: {name}")
         if not _fits(values[name], hints[name]):
             shown, wanted = str(values[name])[:40], getattr(hints[name], "__name__", str(hints[name]))
             raise CheckpointError(f"{where}: {name}: {shown!r} is not of type {wanted}")
@@ -98,9 +98,10 @@ def _build(cls: type, fields: Any, where: str) -> Any:
     return cls(**values)
 
 
-def _undescribe(described: Any, where: str) -> Any:
+def undescribe(described: Any, where: str) -> Any:
+    """The inverse of `describe`, but for lists, which become tuples; raises as `build` does."""
     if isinstance(described, list):
-        return tuple(_undescribe(item, where) for item in described)
+        return tuple(undescribe(item, where) for item in described)
     if not isinstance(described, dict):
         return described
     if "external" in described:
