@@ -5,7 +5,11 @@
 The gates are those of the presets (`operant/presets/`). One passes where the lower end of the interval of the mean (one
 number a seed: the mean of 100 greedy episodes) is not below it. Gates on the gymnasium backend run the same algorithm
 object on Gymnasium's own environment; there `--jobs` trains several seeds at once, each in a process of its own (a
-seed learns the same alone as beside others). Exit code 1 if a gate fails.
+seed learns the same alone as beside others). Gates that ask for an accelerator are measured only where they are named:
+
+    python benchmarks/learning.py --gates ppo-breakout-minatar-compiled --markdown docs/results/learning.md
+
+Exit code 1 if a gate fails.
 """
 
 import argparse
@@ -42,6 +46,7 @@ GATES = {
     gate.name: gate
     for gate in (Gate(preset, backend) for preset in presets.every() for backend in preset.gate.backends)
 }
+USUAL = [name for name, gate in GATES.items() if not gate.preset.gate.accelerator]
 
 
 def measure(gate: Gate, seeds: int | None = None, jobs: int = 1) -> tuple[np.ndarray, float]:
@@ -86,7 +91,7 @@ HEAD = """\
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gates", nargs="+", choices=GATES, default=list(GATES), metavar="NAME")
+    parser.add_argument("--gates", nargs="+", choices=GATES, default=USUAL, metavar="NAME")
     parser.add_argument("--seeds", type=int, help="in place of each gate's own")
     parser.add_argument("--jobs", type=int, default=1, help="seeds trained at once, on the gymnasium backend")
     parser.add_argument("--markdown", type=Path)

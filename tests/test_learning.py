@@ -2,9 +2,7 @@
 
 import pytest
 
-from benchmarks.learning import GATES, measure, row
-
-USUAL = [name for name, gate in GATES.items() if not gate.preset.gate.accelerator]
+from benchmarks.learning import GATES, USUAL, measure, row
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ COLLAPSED, COLLAPSED_ROWS = 0.01, 5  # share of the uniform policy's entropy
 TIGHT = 0.02  # a standard deviation of continuous actions, in half ranges, that explores no more
 BLOWN, BLOWN_ROWS = 0.3, 3  # nats
 WORSE_ROWS = 20
+VAIN = "returns are no better than at first"
 OUTSIDE, OUTSIDE_ROWS = 0.01, 10  # share of the targets beyond the support
 
 
@@ -25,9 +26,8 @@ class Hints:
     def __init__(self, space: gymnasium.Space, seeds: int = 1):
         self.least, self._several = least_entropy(space), seeds > 1
         self._steps = -1  # of the newest rows
-        self._running: dict[tuple[str, int], int] = {}  # rows on end, by hint and seed
         self._first: dict[int, float] = {}  # each seed's first return
-        self._low: dict[int, list[float]] = {}  # its returns since the entropy is low
+        self._sick: dict[tuple[str, int], list[float | None]] = {}  # its returns while a symptom lasts, row by row
         self._told: set[str] = set()
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -44,40 +44,41 @@ class Hints:
         return found
 
     def _of(self, row: dict[str, Any]) -> list[tuple[str, str]]:
-        found, seed = [], row["seed"]
-        divergence, explained = row.get("approximate_kl"), row.get("explained_variance")
-        if self._for("kl", seed, divergence is not None and divergence > BLOWN, BLOWN_ROWS):
+        found = []
+        divergence, explained, entropy = (row.get(name) for name in ("approximate_kl", "explained_variance", "entropy"))
+        if row.get("episode_return") is not None:
+            self._first.setdefault(row["seed"], row["episode_return"])
+        if self._lasts("kl", row, divergence is not None and divergence > BLOWN, BLOWN_ROWS):
             told = f"one window moves the policy by {divergence:.2g} nats"
             found.append(("kl", f"{told}: a lower learning_rate, fewer num_epochs or a target_kl keep it closer"))
-        if self._for("values", seed, explained is not None and explained < 0, WORSE_ROWS):
+        worse = explained is not None and explained < 0
+        if self._lasts("values", row, worse, WORSE_ROWS) and self._in_vain("values", row):
             told = "the values have long explained less than a constant would (explained_variance below 0)"
-            found.append(("values", f"{told}: normalise rewards, or change how fast the critic learns"))
+            found.append(("values", f"{told} and {VAIN}: normalise rewards, or change how fast the critic learns"))
         outside = row.get("outside_support")
-        if self._for("support", seed, outside is not None and outside > OUTSIDE, OUTSIDE_ROWS):
+        if self._lasts("support", row, outside is not None and outside > OUTSIDE, OUTSIDE_ROWS):
             told = f"{outside:.0%} of the targets lie beyond the support of the returns"
             seen = f"their means go from {row['lowest_target']:.4g} to {row['highest_target']:.4g}"
             found.append(("support", f"{told} ({seen}): widen v_min and v_max"))
-        if self._for("entropy", seed, self._stuck(row), COLLAPSED_ROWS):
-            told = f"the policy hardly explores any more (entropy {row['entropy']:.2g})"
-            found.append(("entropy", f"{told} and returns are no better than at first: raise entropy_coefficient"))
+        gone = entropy is not None and self.least is not None and entropy < self.least
+        if self._lasts("entropy", row, gone, COLLAPSED_ROWS) and self._in_vain("entropy", row):
+            told = f"the policy hardly explores any more (entropy {entropy:.2g})"
+            found.append(("entropy", f"{told} and {VAIN}: raise entropy_coefficient"))
         return found
 
-    def _stuck(self, row: dict[str, Any]) -> bool:
-        """Whether the entropy is gone although returns, since it is, have not been above the first."""
-        seed, entropy, seen = row["seed"], row.get("entropy"), row.get("episode_return")
-        if seen is not None:
-            self._first.setdefault(seed, seen)
-        if entropy is None or self.least is None or entropy >= self.least:
-            self._low.pop(seed, None)
+    def _lasts(self, symptom: str, row: dict[str, Any], sick: bool, rows: int) -> bool:
+        """Whether a seed has been `sick` in that many rows on end."""
+        if not sick:
+            self._sick.pop((symptom, row["seed"]), None)
             return False
-        low = self._low.setdefault(seed, [])
-        low.extend([] if seen is None else [seen])
-        return not low or sum(low) / len(low) <= self._first[seed]
+        returns = self._sick.setdefault((symptom, row["seed"]), [])
+        returns.append(row.get("episode_return"))
+        return len(returns) >= rows
 
-    def _for(self, name: str, seed: int, sick: bool, rows: int) -> bool:
-        """Whether `sick` has been true of a seed in that many rows on end."""
-        self._running[name, seed] = self._running.get((name, seed), 0) + 1 if sick else 0
-        return self._running[name, seed] >= rows
+    def _in_vain(self, symptom: str, row: dict[str, Any]) -> bool:
+        """Whether returns, while the symptom lasts, are not above the first: once a task is solved, all is calm."""
+        seen = [value for value in self._sick[symptom, row["seed"]] if value is not None]
+        return not seen or sum(seen) / len(seen) <= self._first[row["seed"]]
 
 
 def least_entropy(space: gymnasium.Space) -> float | None:

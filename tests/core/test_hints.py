@@ -42,6 +42,11 @@ def test_values_worse_than_a_constant_for_long():
     worse = WELL | {"explained_variance": -0.2}
     ((index, hint),) = given(TWO, [worse] * 60)
     assert index == 19 and "explained_variance below 0" in hint
+    ((index, hint),) = given(TWO, [worse | {"episode_return": 9.0}] * 60)
+    assert index == 19
+    # A solved task: every return is the same, and there is nothing left to explain.
+    solved = [WELL | {"episode_return": 20.0}, *[worse | {"episode_return": 500.0}] * 60]
+    assert given(TWO, solved) == []
     assert given(TWO, ([worse] * 19 + [WELL]) * 4) == []
 
 
