@@ -46,9 +46,9 @@ class Rollout:
 
     def open(self, algorithm: Any, policy: Any, key: Array, clock: Clock) -> None:
         """Begin a window: `policy` acts in it, with the keys of the clock's iteration."""
-        # What stays the same through the window is flattened and moved to the device once, not at every step.
-        fixed, structure = jax.tree.flatten((algorithm, policy, clock, self._keys(key, clock.iteration)))
-        self._fixed, self._program = jax.device_put(fixed), self._acting(structure)
+        # What stays the same through the window is on the device and flattened once, not at every step.
+        self._fixed, structure = jax.tree.flatten((algorithm, policy, *self._keys(key, clock)))
+        self._program = self._acting(structure)
         if self._memory is None or jax.tree.leaves(self._memory):
             begun = algorithm.start(policy, keys.role(key, keys.START, clock.iteration * self.length), self.spec)
             self._memory = begun if self._memory is None else restart(self._memory, begun, jnp.asarray(self.fresh))
@@ -113,8 +113,8 @@ class Rollout:
         self._act = structure, act
         return act
 
-    def _keys_of_window(self, key: Array, iteration: Array) -> tuple[Array, Array]:
-        """The keys of each step, `[T]`: to restart memory with, and to act with."""
-        times = iteration * self.length + jnp.arange(self.length)
+    def _keys_of_window(self, key: Array, clock: Clock) -> tuple[Clock, tuple[Array, Array]]:
+        """The clock, on the device, and the keys of each step, `[T]`: to restart memory with, and to act with."""
+        times = clock.iteration * self.length + jnp.arange(self.length)
         starting, acting = (jax.vmap(lambda time, r=r: keys.role(key, r, time))(times) for r in (keys.START, keys.ACT))
-        return starting, acting
+        return clock, (starting, acting)

@@ -1,6 +1,7 @@
-"""JAX as training wants it: programs kept, small ones run where they are called, a device for every core."""
+"""JAX as training wants it: programs kept, small ones run where they are called, a device a core, exact products."""
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ def prepare() -> None:
     keep_programs()
     run_inline()
     use_cores()
+    multiply_exactly()
 
 
 def check(device: str) -> None:
@@ -74,11 +76,32 @@ def run_inline() -> None:
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
+def multiply_exactly() -> None:
+    """Multiply matrices in float32 on every device; a GPU would round the factors to ten bits (TF32).
+
+    Small networks gain nothing from that, and results would differ between devices in the fourth digit.
+    """
+    config: Any = jax.config
+    if config.jax_default_matmul_precision is None:
+        config.update("jax_default_matmul_precision", "float32")
+
+
 def once() -> dict[str, Any]:
     """Compiler options for a program that runs once: compiled in less time, slower where it is not felt."""
     if jax.default_backend() != "cpu":
         return {}
-    return {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    return {name: value for name, value in options.items() if _known(name, value)}
+
+
+@functools.cache
+def _known(name: str, value: Any) -> bool:
+    """Whether this JAX's compiler has such an option; they come and go."""
+    try:
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def keep_programs() -> None:
