@@ -22,6 +22,27 @@ DQN = {
     "learning_rate": 2.5e-4,
     "discount": 0.99,
 }
+TRPO = {
+    "algorithm": "trpo",
+    "environment": "CartPole-v1",
+    "num_envs": 8,
+    "num_steps": 128,
+    "num_epochs": 10,
+    "num_minibatches": 8,
+    "num_products": 15,
+    "learning_rate": 1e-3,
+    "discount": 0.99,
+    "gae_lambda": 0.95,
+}
+CHEETAH = {
+    **PPO,
+    "environment": "HalfCheetah-v5",
+    "backend": "gymnasium",
+    "num_envs": 8,
+    "num_steps": 256,
+    "num_epochs": 10,
+    "num_minibatches": 32,
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,31 @@ CASES = {
         (
             Entry("Operant, host driver", "operant", 81_920, {"backend": "gymnasium"}),
             Entry("Stable-Baselines3", "sb3", 40_960, target=2),
+        ),
+    ),
+    "cheetah-8": Case(
+        "PPO on Gymnasium's HalfCheetah-v5, 8 environments × 256 steps, 10 epochs × 32 minibatches (extra mujoco)",
+        CHEETAH,
+        (
+            Entry("Operant, host driver", "operant", 8_192),
+            Entry("Stable-Baselines3", "sb3", 8_192),
+        ),
+    ),
+    "cheetah-8-apart": Case(
+        "the same without the seconds in which the environments were stepped",
+        {**CHEETAH, "apart": True},
+        (
+            Entry("Operant, host driver", "operant", 8_192),
+            Entry("Stable-Baselines3", "sb3", 8_192, target=1.5),
+        ),
+    ),
+    "trpo-8": Case(
+        "TRPO, CartPole-v1, 8 environments × 128 steps, 15 products of the Fisher matrix, 10 epochs of the critic",
+        TRPO,
+        (
+            Entry("Operant", "operant", 65_536),
+            Entry("Operant, host driver", "operant", 32_768, {"backend": "gymnasium"}),
+            Entry("sb3-contrib", "sb3", 16_384, target=5),
         ),
     ),
     "replay": Case(

@@ -5,9 +5,9 @@ from typing import Any
 
 import gymnasium
 import jax
-from protocol import Repetition, Run, serve
+from protocol import Repetition, Run, apart, serve
 
-from operant import DQN, PPO
+from operant import DQN, PPO, TRPO
 from operant.core import runtime
 from operant.core.compiled import CompiledDriver
 from operant.core.host import HostDriver
@@ -19,7 +19,7 @@ from operant.parts.replay import Uniform
 from operant.parts.schedules import Linear
 
 
-def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | DQN:
+def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | TRPO | DQN:
     if settings["algorithm"] == "ppo":
         return PPO(
             learning_rate=learning_rate,
@@ -27,6 +27,18 @@ def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | DQN:
             num_steps=settings["num_steps"],
             num_epochs=settings["num_epochs"],
             num_minibatches=settings["num_minibatches"],
+            normalise=(),
+            network=MLP((64, 64), "tanh"),
+        )
+    if settings["algorithm"] == "trpo":
+        return TRPO(
+            critic_learning_rate=learning_rate,
+            discount=settings["discount"],
+            gae_lambda=settings["gae_lambda"],
+            num_steps=settings["num_steps"],
+            num_epochs=settings["num_epochs"],
+            num_minibatches=settings["num_minibatches"],
+            num_products=settings["num_products"],
             normalise=(),
             network=MLP((64, 64), "tanh"),
         )
@@ -48,7 +60,10 @@ def driver(settings: dict[str, Any]) -> CompiledDriver | HostDriver:
     runtime.use_cores()
     name, num_envs, rate = settings["environment"], settings.get("num_envs", 1), settings["learning_rate"]
     if settings.get("backend") == "gymnasium":
-        return HostDriver(algorithm(settings, rate), Host([lambda: gymnasium.make(name)] * num_envs, name))
+        host = Host([lambda: gymnasium.make(name)] * num_envs, name)
+        if settings.get("apart"):
+            apart.watch(host.vector, "step")
+        return HostDriver(algorithm(settings, rate), host)
     environment = make(name, backend="compiled")
     members = settings.get("members", 1)
     # One learning rate each, from half to twice the case's.

@@ -3,6 +3,8 @@
     {"prepare": {settings}}  ->  {"compile_seconds": 2.1, "versions": {"jax": "0.10.2"}}
     {"run": 3}               ->  {"steps": 131072, "seconds": 0.94}      (3 is the repetition's seed)
 
+Where the settings say `"apart": true`, the seconds in which environments were stepped are left out.
+
 Anything a library prints goes to standard error, so that it cannot be mistaken for an answer. The end of the
 input ends the worker. Standard library only: this file runs in every peer's own environment.
 """
@@ -20,6 +22,28 @@ Run = Callable[[int], Repetition]  # makes what a new seed needs, outside the ti
 Build = Callable[[dict[str, Any]], tuple[float, Run]]  # settings -> (seconds of compilation, the run)
 
 
+class Apart:
+    """Adds up the seconds that calls take, to leave them out."""
+
+    seconds = 0.0
+
+    def watch(self, owner: Any, name: str) -> None:
+        """Measure every call of `owner.name` from now on."""
+        function = getattr(owner, name)
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        setattr(owner, name, timed)
+
+
+apart = Apart()
+
+
 def serve(build: Build, packages: tuple[str, ...]) -> None:
     """Answer requests until the input ends. `packages`: whose versions belong in the report."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
@@ -35,9 +59,9 @@ def serve(build: Build, packages: tuple[str, ...]) -> None:
             else:
                 assert run is not None, "run before prepare"
                 repetition = run(request["run"])
-                start = time.perf_counter()
+                apart.seconds, start = 0.0, time.perf_counter()
                 steps = repetition()
-                answer = {"steps": steps, "seconds": time.perf_counter() - start}
+                answer = {"steps": steps, "seconds": time.perf_counter() - start - apart.seconds}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)

@@ -7,7 +7,8 @@ is faster than its default on networks this small.
 from typing import Any
 
 import torch
-from protocol import Repetition, Run, serve
+from protocol import Repetition, Run, apart, serve
+from sb3_contrib import TRPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -20,15 +21,24 @@ def model(settings: dict[str, Any], seed: int) -> BaseAlgorithm:
         "seed": seed,
         "device": "cpu",
     }
+    if settings["algorithm"] != "dqn":
+        environments = make_vec_env(settings["environment"], settings["num_envs"], seed=seed)
+        if settings.get("apart"):
+            apart.watch(environments, "step_wait")
+        common |= {
+            "env": environments,
+            "n_steps": settings["num_steps"],
+            "batch_size": settings["num_envs"] * settings["num_steps"] // settings["num_minibatches"],
+            "policy_kwargs": {"net_arch": [64, 64], "activation_fn": torch.nn.Tanh},
+        }
     if settings["algorithm"] == "ppo":
-        return PPO(
+        return PPO("MlpPolicy", n_epochs=settings["num_epochs"], ent_coef=0.01, **common)
+    if settings["algorithm"] == "trpo":
+        return TRPO(
             "MlpPolicy",
-            make_vec_env(settings["environment"], settings["num_envs"], seed=seed),
-            n_steps=settings["num_steps"],
-            n_epochs=settings["num_epochs"],
-            batch_size=settings["num_envs"] * settings["num_steps"] // settings["num_minibatches"],
-            policy_kwargs={"net_arch": [64, 64], "activation_fn": torch.nn.Tanh},
-            ent_coef=0.01,
+            gae_lambda=settings["gae_lambda"],
+            n_critic_updates=settings["num_epochs"],
+            cg_max_steps=settings["num_products"],
             **common,
         )
     return DQN(
@@ -57,4 +67,4 @@ def build(settings: dict[str, Any]) -> tuple[float, Run]:
 
 
 if __name__ == "__main__":
-    serve(build, ("stable-baselines3", "torch", "gymnasium"))
+    serve(build, ("stable-baselines3", "sb3-contrib", "torch", "gymnasium"))

@@ -16,6 +16,7 @@ from operant import __version__
 EXTRAS = {
     "cuda": ("jax-cuda12-plugin", "training on NVIDIA GPUs (Linux)"),
     "wandb": ("wandb", "logging to Weights & Biases"),
+    "mujoco": ("mujoco", "Gymnasium's MuJoCo environments"),
     "numba": ("numba", "compiled Gauss-Seidel sweeps over finite MDPs on the CPU"),
     "test": ("pytest", "what the tests need"),
     "dev": ("ruff", "the linters and the type checker"),
