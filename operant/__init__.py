@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from operant.algorithms.tabular.tree_backup import TreeBackup
     from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
     from operant.algorithms.value.c51 import C51
+    from operant.algorithms.value.deep_mc import DeepMC
+    from operant.algorithms.value.deep_sarsa import DeepSARSA
     from operant.algorithms.value.dqn import DQN
     from operant.algorithms.value.iqn import IQN
+    from operant.algorithms.value.pqn import PQN
     from operant.algorithms.value.qr_dqn import QRDQN
     from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
     from operant.algorithms.value.semi_gradient_td import SemiGradientTD
@@ -67,8 +70,11 @@ _HOMES = {
     "VPG": "operant.algorithms.policy.vpg",
     "Random": "operant.algorithms.policy.random",
     "C51": "operant.algorithms.value.c51",
+    "DeepMC": "operant.algorithms.value.deep_mc",
+    "DeepSARSA": "operant.algorithms.value.deep_sarsa",
     "DQN": "operant.algorithms.value.dqn",
     "IQN": "operant.algorithms.value.iqn",
+    "PQN": "operant.algorithms.value.pqn",
     "QRDQN": "operant.algorithms.value.qr_dqn",
     "Bandit": "operant.algorithms.tabular.bandit",
     "DynaQ": "operant.algorithms.tabular.dyna_q",
@@ -100,6 +106,7 @@ __all__ = [
     "DQN",
     "IQN",
     "PPO",
+    "PQN",
     "QRDQN",
     "REINFORCE",
     "SARSA",
@@ -109,6 +116,8 @@ __all__ = [
     "Agent",
     "Agents",
     "Bandit",
+    "DeepMC",
+    "DeepSARSA",
     "DoubleQLearning",
     "DynaQ",
     "ExpectedSARSA",

@@ -39,8 +39,11 @@ from operant.algorithms.tabular.td_lambda import TDLambda
 from operant.algorithms.tabular.tree_backup import TreeBackup
 from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
 from operant.algorithms.value.c51 import C51
+from operant.algorithms.value.deep_mc import DeepMC
+from operant.algorithms.value.deep_sarsa import DeepSARSA
 from operant.algorithms.value.dqn import DQN
 from operant.algorithms.value.iqn import IQN
+from operant.algorithms.value.pqn import PQN
 from operant.algorithms.value.qr_dqn import QRDQN
 from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
 from operant.algorithms.value.semi_gradient_td import SemiGradientTD
@@ -94,6 +97,10 @@ ENTRIES = (
           "sample averages of rewards; with UCB or an optimistic start too (Sutton & Barto 2018, 2.4)"),
     Entry("c51", C51, 1, 500_000, "value", "off-policy", "TD", "discrete",
           "DQN of the distribution of the return, on fixed atoms (Bellemare et al. 2017)"),
+    Entry("deep-mc", DeepMC, 8, 500_000, "value", "on-policy", "MC", "discrete",
+          "action values of a network fitted to whole returns (Sutton & Barto 2018, 5.4)"),
+    Entry("deep-sarsa", DeepSARSA, 4, 200_000, "value", "on-policy", "TD", "discrete",
+          "SARSA with a network (Sutton & Barto 2018, 10.1)"),
     Entry("double-q-learning", DoubleQLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with two tables, without the bias of the maximum (van Hasselt 2010)"),
     Entry("dqn", DQN, 1, 500_000, "value", "off-policy", "TD", "discrete",
@@ -118,6 +125,8 @@ ENTRIES = (
           "control from another policy's episodes by importance sampling (Sutton & Barto 2018, 5.7)"),
     Entry("off-policy-mc-prediction", OffPolicyMCPrediction, 8, 100_000, "value", "off-policy", "MC", "discrete",
           "a policy judged by another's episodes (Sutton & Barto 2018, 5.5)"),
+    Entry("pqn", PQN, 16, 500_000, "value", "off-policy", "TD", "discrete",
+          "Q-learning from many environments, without replay or target network (Gallici et al. 2024)"),
     Entry("ppo", PPO, 8, 200_000, "value and policy", "on-policy", "TD", "discrete, continuous",
           "clipped policy gradient with a critic; a sturdy first choice (Schulman et al. 2017)"),
     Entry("prioritised-sweeping", PrioritisedSweeping, 1, 20_000, "value", "off-policy", "TD", "discrete",

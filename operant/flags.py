@@ -24,7 +24,7 @@ from operant.parts.describe import FAMILIES, PARTS
 from operant.parts.schedules import Schedule, format_scalar, parse_scalar
 from operant.words import MEANINGS
 
-_SPELLED = {"MinAtarCNN": "minatar-cnn", "RMSProp": "rmsprop"}
+_SPELLED = {"MinAtarCNN": "minatar-cnn", "RMSProp": "rmsprop", "RAdam": "radam"}
 
 
 def flags_of(default: Any, chosen: dict[str, str] | None = None, prefix: str = "") -> list[Flag]:

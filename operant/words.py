@@ -53,6 +53,7 @@ MEANINGS = {
     "v_max": "highest return that the distribution can hold",
     "num_quantiles": "quantiles of the return",
     "body": "the network that is wrapped",
+    "trace_decay": "0 is the one-step target, 1 the whole return",
     "sigma": "initial scale of the noise in the weights",
     "temperature": "how soft the policy is",
     "lowest": "the bonus is not below it",

@@ -14,10 +14,9 @@ def categorical_projection(probabilities: Array, atoms: Array, support: Array) -
     low, high, count = support[0], support[-1], support.shape[0]
     clipped = xp.clip(atoms, low, high)
     places = (clipped - low) / ((high - low) / (count - 1))
-    points = xp.astype(xp.arange(count), places.dtype)
-    points = xp.reshape(points, (1,) * (places.ndim - 1) + (count, 1))
-    nearness = xp.clip(1.0 - xp.abs(places[..., None, :] - points), 0.0, 1.0)
-    return xp.sum(nearness * probabilities[..., None, :], axis=-1)
+    points = xp.reshape(xp.astype(xp.arange(count), places.dtype), (1,) * places.ndim + (count,))
+    nearness = xp.clip(1.0 - xp.abs(places[..., None] - points), 0.0, 1.0)
+    return xp.sum(nearness * probabilities[..., None], axis=-2)
 
 
 def quantile_huber(errors: Array, fractions: Array, delta: Array | float) -> Array:
@@ -31,7 +30,8 @@ def quantile_huber(errors: Array, fractions: Array, delta: Array | float) -> Arr
     size = xp.abs(errors)
     inside = size <= delta
     # A δ of zero has nothing inside but errors of zero.
-    divisor = xp.where(inside & (size > 0), delta, 1.0)
+    ones = xp.ones_like(size)
+    divisor = xp.where(inside & (size > 0), delta * ones, ones)
     loss = xp.where(inside, 0.5 * size * size / divisor, size - 0.5 * delta)
     below = xp.astype(errors < 0, size.dtype)
     return xp.abs(fractions - below) * loss

@@ -41,6 +41,18 @@ class RMSProp:
 
 
 @dataclass(frozen=True)
+class RAdam:
+    """Adam whose step size is rectified while its moments rest on few gradients (Liu et al. 2020)."""
+
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+    def transform(self) -> optax.GradientTransformation:
+        return optax.scale_by_radam(self.b1, self.b2, self.eps)
+
+
+@dataclass(frozen=True)
 class SGD:
     """Plain stochastic gradient descent."""
 

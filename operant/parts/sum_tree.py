@@ -1,8 +1,8 @@
 """Drawing from a large array in proportion to its entries while they change: sums of groups of groups.
 
-A tree of `FAN` children a node, for a binary one would be twenty levels deep, each with a gather and a scatter of its
-own. Only the leaves and the sums of groups of leaves are kept; the levels above are so small that they are added up
-anew for every draw. All sums are of what lies below, not of changes, so that rounding errors never pile up.
+A tree of `FAN` children a node: a binary one would be twenty levels deep, with a gather and a scatter for each. Only
+the leaves and the sums of groups of leaves are kept; the levels above are so small that they are added up anew for
+every draw. All sums are of what lies below, not of changes, so that rounding errors never pile up.
 """
 
 from typing import NamedTuple
@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-FAN = 32
-_BELOW = FAN**3  # leaves below each node of the highest level
+FAN = 16
 
 
 class SumTree(NamedTuple):
@@ -24,7 +23,7 @@ class SumTree(NamedTuple):
 
 def empty(size: int) -> SumTree:
     """A tree for at least `size` weights, all zero."""
-    groups = -(-size // _BELOW) * FAN**2
+    groups = -(-size // FAN**3) * FAN**2  # so that the longest of the levels above need no padding
     return SumTree(jnp.zeros((groups, FAN)), jnp.zeros(groups))
 
 
@@ -39,8 +38,9 @@ def fill(tree: SumTree, first: Array, count: int, value: Array) -> SumTree:
 
 
 def assign(tree: SumTree, index: Array, values: Array) -> SumTree:
-    """The tree with `values` `[N]` at `index` int32 `[N]`; where an index comes twice, with the value of the first."""
-    first = jnp.argmax(index[:, None] == index[None, :], axis=1)
+    """The tree with `values` `[N]` at `index` int32 `[N]`, in ascending order; of equal ones the first value counts."""
+    number = jnp.arange(index.shape[0])
+    first = jax.lax.cummax(jnp.where(index != jnp.roll(index, 1), number, 0))
     return _summed(_put(tree.leaves, index, values[first]), tree.sums, index // FAN)
 
 
@@ -54,12 +54,13 @@ def find(tree: SumTree, shares: Array) -> tuple[Array, Array]:
 
     An entry of weight zero is never found, unless all are zero.
     """
-    nodes = [tree.sums.reshape(-1, FAN)]
-    nodes.append(jnp.sum(nodes[0], axis=1).reshape(-1, FAN))
-    top = jnp.sum(nodes[1], axis=1)[None]
-    total = _cumulative(top)[:, -1:]
-    index, rest = _descend(top, shares[:, None] * total)
-    for rows in (nodes[1], nodes[0], tree.leaves):
+    nodes, above = [tree.leaves], tree.sums
+    while above.shape[0] > FAN:
+        nodes.append(jnp.pad(above, (0, -above.shape[0] % FAN)).reshape(-1, FAN))
+        above = jnp.sum(nodes[-1], axis=1)
+    total = _cumulative(above[None])[:, -1:]
+    index, rest = _descend(above[None], shares[:, None] * total)
+    for rows in reversed(nodes):
         below = _rows(rows, index)
         child, rest = _descend(below, rest)
         index = index * FAN + child

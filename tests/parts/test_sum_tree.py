@@ -25,7 +25,7 @@ def test_what_is_written_is_there_and_is_summed():
         first = int(rng.integers(size - 45))
         tree = fill(tree, jnp.int32(first), 45, jnp.float32(first % 7))
         plain[first : first + 45] = first % 7
-        index = rng.integers(0, 300, 64).astype(np.int32) + first // 2
+        index = np.sort(rng.integers(0, 300, 64)).astype(np.int32) + first // 2
         values = rng.uniform(size=64).astype(np.float32)
         tree = assign(tree, index, values)
         for i, value in reversed(list(zip(index, values, strict=True))):  # of equal indices the first counts
