@@ -26,10 +26,10 @@ DISCOUNT, TABLE = 0.8, MLP((), initialisation="uniform")
 
 def problem():
     """Three states and an exit, two actions, and no chance."""
-    following = np.array([[1, 2], [2, 0], [3, 1]])
-    rewards = np.array([[0.3, -0.2], [0.5, 0.1], [1.0, -0.4]])
+    following = np.array([[1, 2], [2, 0], [3, 1], [3, 3]])
+    rewards = np.array([[0.3, -0.2], [0.5, 0.1], [1.0, -0.4], [0.0, 0.0]])
     transitions = np.eye(4)[following]
-    return MDP.from_arrays(transitions, np.broadcast_to(rewards[..., None], (3, 2, 4)), terminal=[3])
+    return MDP.from_arrays(transitions, np.broadcast_to(rewards[..., None], (4, 2, 4)), terminal=[3])
 
 
 OFF_POLICY = {
