@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 
 import equinox as eqx
 import jax
@@ -18,9 +19,11 @@ from operant.contracts import Clock, Context, Spec
 from operant.errors import OperantError
 from operant.parts.component import check_fields
 from operant.parts.critics import Separate, Shared
+from operant.parts.describe import build, fields_of
 from operant.parts.networks import GRU, MLP
 from operant.parts.optimisers import Adam
 from operant.parts.penalties import AdaptiveKL
+from operant.parts.schedules import Linear
 from operant.parts.spreads import Independent, StateDependent
 from tests.algorithms.support import Recording, random_window, references
 
@@ -247,3 +250,11 @@ def test_actions_without_bounds_are_refused():
         spec = Spec(SPEC.observation_space, Box(low, high, (2,), np.float32), ENVS)
         with pytest.raises(OperantError, match="actions without bounds have no scale"):
             PPO().check(spec)
+
+
+def test_options_survive_a_file():
+    chosen = PPO(clip=None, penalty=AdaptiveKL(0.02), critic=Shared(clip=0.3), recompute=True, log_std=StateDependent())
+    assert build(PPO, json.loads(json.dumps(fields_of(chosen))), "here") == chosen
+    assert build(PPO, fields_of(PPO(critic=Separate(Linear(1e-3, 0.0)))), "here").critic.learning_rate == Linear(
+        1e-3, 0.0
+    )

@@ -59,7 +59,7 @@ class PPO(ActorCritic):
     num_steps: int = 128
     num_epochs: int = 4
     num_minibatches: int = 4
-    recompute: bool = False  # advantages and targets, before each epoch
+    recompute: bool = False  # compute advantages and targets anew before each epoch
     normalise: tuple[str, ...] = ("rewards",)  # of "observations", "rewards"
     network: Recipe = MLP((64, 64), "tanh")
     log_std: Spread = Independent()
