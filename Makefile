@@ -13,7 +13,7 @@ help:
 	@echo "make demo     train PPO on CartPole-v1, evaluate it, leave a run in runs/"
 	@echo "make test     run the tests"
 	@echo "make verify   run the slow tests: learning and endurance"
-	@echo "make walkthrough   install into a clean environment, run every command of README.md"
+	@echo "make walkthrough   install into a clean environment, run every command of README.md; the custom environment's walk"
 	@echo "make check    tests, lint, types and import contracts"
 	@echo "make bench    measure speed against other libraries, write docs/results/speed.md"
 	@echo "make book     compute the figures of Sutton & Barto, write docs/book; fails where a number is off"
@@ -53,8 +53,9 @@ test: $(VENV)/stamp-test
 verify: $(VENV)/stamp-test
 	$(BIN)/python -m pytest -n 2 -m slow
 
-walkthrough: $(VENV)/stamp-python
+walkthrough: $(VENV)/stamp-run
 	$(BIN)/python examples/first_ten_minutes.py
+	$(BIN)/python examples/custom_environment/walk.py
 
 lint: $(VENV)/stamp-dev
 	$(BIN)/ruff check .

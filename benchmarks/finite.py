@@ -1,22 +1,24 @@
 """Exact solvers at scale: mazes up to ten million states, against QuantEcon and pymdptoolbox on the same arrays.
 
-    python benchmarks/finite.py [--states 1000000] [--large 10000000] [--repeats 3] [--peer-python PYTHON]
+    python benchmarks/finite.py [--states 1000000] [--large 10000000] [--repeats 3] [--markdown FILE]
 
-Peers live in their own environment, by default benchmarks/.peers/finite (`python -m venv`, then `pip install -r
-benchmarks/requirements-finite.txt`). Every side is warmed up on a small maze, gets a problem already in its own form,
-and is asked for γ = .99 and values within 1e-6. Sides take turns. Prints one JSON line for each measurement: the
-solver's seconds by the clock and of processor time, the certified gap (ours) or the residual of the Bellman
-equation times γ/(1-γ) (all), peak memory.
+Peers live in an environment of their own (benchmarks/.peers/finite), made from requirements-finite.txt the first time.
+Every side is warmed up on a small maze, gets a problem already in its own form, and is asked for γ = .99 and values
+within 1e-6. Sides take turns. Prints one JSON line for each measurement: the solver's seconds by the clock and of
+processor time, the certified gap (ours) or the residual of the Bellman equation times γ/(1-γ) (peers), peak memory.
 """
 
 import argparse
 import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -128,14 +130,71 @@ def measure(python: str, arguments: list[str], limit: float) -> dict:
     return {"side": label, **json.loads(done.stdout.splitlines()[-1])}
 
 
+def summary(rows: list[dict]) -> dict:
+    """One side's measurements as one: medians and the range of its seconds, the worst of the rest; or how it failed."""
+    failed = [row for row in rows if "failed" in row]
+    if failed:
+        return failed[-1]
+    seconds = [row["seconds"] for row in rows]
+    within = max(row.get("certified", row.get("error", 0.0)) for row in rows)
+    return {
+        "side": rows[0]["side"],
+        "states": rows[0]["states"],
+        "median": statistics.median(seconds),
+        "least": min(seconds),
+        "most": max(seconds),
+        "cpu": statistics.median(row["cpu"] for row in rows),
+        "within": within,
+        "peak_gib": max(row["peak_gib"] for row in rows),
+    }
+
+
+HEAD = """\
+| side | states | seconds | min … max | processor time | within | peak GiB | ours is faster by |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+
+
+def markdown(rounds: list[list[dict]], command: str) -> str:
+    """The page of results: one table for each problem, the first side's speed beside that of the others."""
+    lines = [
+        "# Finite MDPs at scale", "",
+        f"`{command}`, on {os.cpu_count()} {platform.machine()} cores; Python {platform.python_version()}.",
+        "Seconds of the solver alone, γ = .99, values within 1e-6: certified for ours, the Bellman residual for peers.",
+    ]  # fmt: skip
+    for rows in rounds:
+        lines += ["", HEAD]
+        for row in rows:
+            if "failed" in row:
+                lines.append(f"| {row['side']} | | failed: {row['failed']} | | | | | |")
+                continue
+            ratio = f"{row['median'] / rows[0]['median']:.1f}×" if row is not rows[0] and "median" in rows[0] else ""
+            lines.append(
+                f"| {row['side']} | {row['states']:,} | {row['median']:.2f} | {row['least']:.2f} … {row['most']:.2f} | "
+                f"{row['cpu']:.2f} | {row['within']:.1e} | {row['peak_gib']:.2f} | {ratio} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def turns(sides: list[tuple[Any, list[str]]], repeats: int, limit: float) -> list[dict]:
+    """Every side measured in turns; each measurement is printed, what failed once is left out from then on."""
+    rows: dict[str, list[dict]] = {}
+    for _ in range(repeats):
+        for python, arguments in sides:
+            past = rows.setdefault(" ".join(arguments[2:4]), [])
+            if not past or "failed" not in past[-1]:
+                past.append(measure(python, arguments, limit) | {"side": " ".join(arguments[2:4])})
+                print(json.dumps(past[-1]), flush=True)
+    return [summary(past) for past in rows.values()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--states", type=int, default=1_000_000)
     parser.add_argument("--large", type=int, default=10_000_000, help="0 leaves the large mazes out")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds allowed to one measurement")
-    parser.add_argument("--peer-python", default=str(Path(__file__).parent / ".peers" / "finite" / "bin" / "python"))
     parser.add_argument("--only", nargs="*", default=[""], help="measure sides that contain one of these words")
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
     parser.add_argument("--side", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
@@ -144,34 +203,30 @@ def main() -> None:
         result["peak_gib"] = peak_memory()
         print(json.dumps(result))
         return
+
+    def own(states: int) -> list[tuple[Any, list[str]]]:
+        return [(sys.executable, ["--side", "ours", "gauss_seidel", form, str(states)]) for form in ("moves", "stored")]
+
+    def wanted(sides: list[tuple[Any, list[str]]]) -> list[tuple[Any, list[str]]]:
+        return [side for side in sides if any(word in " ".join(side[1][1:4]) for word in options.only)]
+
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), options.states)
         sides = [
-            (sys.executable, ["--side", "ours", "gauss_seidel", form, str(options.states)])
-            for form in ("moves", "stored")
+            *own(options.states),
+            *((None, ["--side", "peer", n, m, folder]) for n, ms in PEERS.items() for m in ms),
         ]
-        if Path(options.peer_python).exists():
-            sides += [
-                (options.peer_python, ["--side", "peer", name, m, folder]) for name, ms in PEERS.items() for m in ms
-            ]
-        sides = [side for side in sides if any(word in " ".join(side[1][1:4]) for word in options.only)]
-        rows: dict[str, list[dict]] = {}
-        for _ in range(options.repeats):
-            for python, arguments in sides:
-                label = " ".join(arguments[2:4])
-                past = rows.setdefault(label, [])
-                if past and "failed" in past[-1]:
-                    continue  # it will not get better
-                past.append(measure(python, arguments, options.limit) | {"side": label})
-                print(json.dumps(past[-1]), flush=True)
-        medians = {k: statistics.median(r["seconds"] for r in v) for k, v in rows.items() if "failed" not in v[-1]}
-        print(json.dumps({"median seconds": medians}), flush=True)
+        sides = wanted(sides)
+        if any(python is None for python, _ in sides):
+            from peers import interpreter  # beside this file; the peers' own interpreter does not import it
+
+            sides = [(python or str(interpreter("finite")), arguments) for python, arguments in sides]
+            write(Path(folder), options.states)
+        rounds = [turns(sides, options.repeats, options.limit)]
     if options.large:
-        for form in ("moves", "stored"):
-            result = measure(
-                sys.executable, ["--side", "ours", "gauss_seidel", form, str(options.large)], options.limit
-            )
-            print(json.dumps(result | {"side": f"gauss_seidel {form}"}), flush=True)
+        rounds.append(turns(wanted(own(options.large)), 1, options.limit))
+    if options.markdown:
+        command = " ".join(["python", "benchmarks/finite.py", *sys.argv[1:]])
+        options.markdown.write_text(markdown(rounds, command), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Whatever the user can put right is one line on standard error and exit code 2; t
 """
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -83,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    gc.set_threshold(50_000, 20, 50)  # tracing a program makes millions of objects, hardly one of them garbage
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0 if argv else 2

@@ -11,11 +11,13 @@
 - Slow checks are marked `slow` and chosen with `-m slow`; there is no option of our own.
 """
 
+import gc
 import os
 from pathlib import Path
 
 import jax
 
+gc.set_threshold(50_000, 20, 50)  # as the command line has it
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "operant" / "tests"
 
 for option, value in {

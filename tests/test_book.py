@@ -107,6 +107,7 @@ def test_figure_2_2_with_another_epsilon_is_outside():
     assert len(outside(testbed.figure_2_2(500, wrong))) == 4
 
 
+@pytest.mark.slow
 def test_figure_6_6():
     assert outside(control.figure_6_6(20)) == []
 

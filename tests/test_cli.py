@@ -284,7 +284,9 @@ def environ(**more):
     return {**os.environ, "PYTHONPATH": root, **more}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_tells_how_to_go_on(number, code, capsys):
     argv = (*PPO, "--steps", "500_000_000", "--out", "run")
     process = subprocess.Popen(

@@ -91,11 +91,11 @@ def once() -> dict[str, Any]:
     if jax.default_backend() != "cpu":
         return {}
     options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-    return {name: value for name, value in options.items() if _known(name, value)}
+    return {name: value for name, value in options.items() if known(name, value)}
 
 
 @functools.cache
-def _known(name: str, value: Any) -> bool:
+def known(name: str, value: Any) -> bool:
     """Whether this JAX's compiler has such an option; they come and go."""
     try:
         jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()

@@ -21,7 +21,7 @@ class Separate:
 
 @component
 class Shared:
-    """One body with the policy's head and the value's, taught by both losses; large bodies are computed once."""
+    """One body with the policy's head and the value's, taught by both losses."""
 
     clip: Scalar | None = None  # as in `Separate`
 

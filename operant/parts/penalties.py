@@ -10,7 +10,8 @@ from operant.parts.component import check_positive, component
 class AdaptiveKL:
     """beta times the divergence of the new policy from the old, beta adapted to a target (Schulman et al. 2017, eq. 8).
 
-    After each window with divergence d: beta is halved where d < target / 1.5, doubled where d > 1.5 target.
+    After each window with divergence d: beta is halved where d < target / 1.5, doubled where d > 1.5 target. It stays
+    within a millionth and a million, which the paper does not say: from zero or infinity no doubling leads back.
     """
 
     target: float = 0.01  # in nats
@@ -22,4 +23,4 @@ class AdaptiveKL:
     def adapted(self, beta: Array, divergence: Array) -> Array:
         """The next window's beta; both scalars."""
         near = jnp.where(divergence < self.target / 1.5, beta / 2, beta)
-        return jnp.where(divergence > self.target * 1.5, beta * 2, near)
+        return jnp.clip(jnp.where(divergence > self.target * 1.5, beta * 2, near), 1e-6, 1e6)

@@ -223,6 +223,7 @@ def loop(reward):
     )
 
 
+@pytest.mark.slow
 def test_ordinary_importance_sampling_may_have_infinite_variance():
     # Figure 5.4: always left, v = 1, judged by episodes of a fair coin.
     left = TablePolicy(((1.0, 0.0), (1.0, 0.0)))
@@ -276,9 +277,8 @@ def lost(values):
 
 
 # Six seeds each: soft lost at most 0.018 after 96,000 episodes and 0.011 after 256,000, the others 0.007 and 0.004.
-@pytest.mark.parametrize(
-    ("iterations", "soft", "rest"), [(1500, 0.04, 0.015), pytest.param(4000, 0.02, 0.008, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("iterations", "soft", "rest"), [(1500, 0.04, 0.015), (4000, 0.02, 0.008)])
 def test_blackjack_is_learned(iterations, soft, rest):
     # Figure 5.2. An epsilon-soft policy is judged with its own mistakes, and so is slower to see what is close.
     assert lost(np.zeros((BLACKJACK.num_states, 2))) > 0.1

@@ -154,6 +154,7 @@ def test_truncation_is_not_termination_on_the_host(name, iterations):
     np.testing.assert_allclose(values(algorithm, state, [[0.0]]), [1 / (1 - DISCOUNT)], rtol=0.1)
 
 
+@pytest.mark.slow
 def test_memory_is_used_on_the_host():
     _, state = trained_on_host(recurrent, Memory, 120)
     assert mean_return(recurrent, state, Memory) == 1.0

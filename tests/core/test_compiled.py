@@ -10,6 +10,7 @@ import pytest
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.reinforce import REINFORCE
 from operant.algorithms.value.dqn import DQN
+from operant.core import runtime
 from operant.core.compiled import CompiledDriver
 from operant.environments import Compiled, make
 from operant.errors import OperantError
@@ -86,6 +87,7 @@ def as_users_compile(monkeypatch):
     """With the optimisations that tests/conftest.py switches off: bits are those of the program that users run."""
     made = CompiledDriver._compiled
     options = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+    options = {name: value for name, value in options.items() if runtime.known(name, value)}
     monkeypatch.setattr(
         CompiledDriver, "_compiled", lambda *given, **kept: made(*given, **{"compiler_options": options} | kept)
     )

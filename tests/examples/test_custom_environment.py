@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import operant
 
 ROOT = Path(operant.__file__).parents[1]
 
 
+@pytest.mark.slow  # `make walkthrough` runs it too
 def test_the_walk_goes_through(tmp_path):
     script = ROOT / "examples" / "custom_environment" / "walk.py"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -17,8 +17,9 @@ and targets may be computed anew before each epoch (Andrychowicz et al. 2021, se
 
 Deviations from the paper: advantages are normalised in each minibatch; actor and critic are separate networks, unless
 `critic` shares one; a truncated step bootstraps from the value of its true final observation; the penalty's divergence
-is estimated from the actions taken (k3, whose mean and whose gradient's mean are exact). A network with memory is
-trained by back-propagation through the whole window, minibatches are then made of whole environments.
+is estimated from the actions taken (k3, whose mean and whose gradient's mean are exact); rewards are scaled by the
+spread of their returns. A network with memory is trained by back-propagation through the whole window, minibatches are
+then made of whole environments.
 """
 
 import math
@@ -31,7 +32,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from operant.contracts import Context, Spec, Window
-from operant.equations import clipped_surrogate, kl_k3, surrogate
+from operant.equations import clipped_surrogate, kl_k3, surrogate, whiten
 from operant.errors import OperantError
 from operant.parts.actor_critic import ActorCritic, Batch, State, batch_epochs, divergence, value_loss
 from operant.parts.component import check_range, component
@@ -151,7 +152,7 @@ class PPO(ActorCritic):
         distribution = actor.distribution(outputs, context.spec.action_space)
         log_ratio = distribution.log_prob(times.action) - times.log_prob
         advantage = times.advantage
-        advantage = (advantage - jnp.mean(advantage)) / (jnp.std(advantage) + 1e-8)
+        advantage = whiten(advantage)
         kl, entropy = jnp.mean(kl_k3(log_ratio)), jnp.mean(distribution.entropy())
         metrics = {"entropy": entropy, "approximate_kl": kl}
         if self.clip is None:

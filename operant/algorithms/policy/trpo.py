@@ -18,8 +18,9 @@ With `num_backtracks=0` the whole step s is always taken: the natural policy gra
 
 Deviations from the paper: one sample of an action in each visited state ("single path") with GAE in place of the
 empirical returns; damping and all of the window's states in F, where the paper takes a tenth of them; the critic is
-fitted by an optimiser. Advantages are normalised over the window. A network with memory is trained by back-propagation
-through the whole window, minibatches are then made of whole environments.
+fitted by an optimiser. Rewards are scaled by the spread of their returns, advantages normalised over the window. A
+network with memory is trained by back-propagation through the whole window, minibatches are then made of whole
+environments.
 """
 
 import math

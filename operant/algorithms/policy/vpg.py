@@ -12,11 +12,12 @@ Control Using Generalized Advantage Estimation", section 6.
     5.    fit the values to their targets: K epochs of shuffled minibatches
 
 It differs from REINFORCE in its baseline, which knows the state and lets windows end before episodes do; from A2C in
-long windows, to which the critic is fitted on its own; from TRPO in step 4 alone, which is bounded there.
+long windows, to which the critic is fitted on its own; from TRPO in step 4, which is bounded there.
 
 Deviations from the papers: a window runs on over the ends of episodes; the critic is fitted by minibatches of an
-optimiser rather than within a trust region. The advantages keep their scale, which Adam does not see. A network with
-memory is trained by back-propagation through the whole window, minibatches are then made of whole environments.
+optimiser rather than within a trust region; states are not weighted by discount^t; rewards are scaled by the spread of
+their returns. Advantages are not normalised: Adam does not see their scale. A network with memory is trained by
+back-propagation through the whole window, minibatches are then made of whole environments.
 """
 
 import math
