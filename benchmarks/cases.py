@@ -144,6 +144,14 @@ CASES = {
             Entry("capacity 10,000", "operant", 100_000, {"capacity": 10_000}, target=0.9),
         ),
     ),
+    "prioritised": Case(
+        "DQN with prioritised against uniform replay of a million, an update of 256 every step",
+        {**DQN, "train_every": 1, "batch_size": 256, "capacity": 1_000_000},
+        (
+            Entry("prioritised", "operant", 20_000, {"replay": "prioritised"}),
+            Entry("uniform", "operant", 20_000, target=0.67),
+        ),
+    ),
     "population": Case(
         "16 PPO agents with 16 learning rates in one program, 8 environments each, total steps",
         {**PPO, "num_envs": 8},

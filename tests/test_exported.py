@@ -16,11 +16,15 @@ from operant.agent import Agent
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.random import Random
 from operant.algorithms.tabular.double_q_learning import DoubleQLearning
+from operant.algorithms.value.c51 import C51
 from operant.algorithms.value.dqn import DQN
+from operant.algorithms.value.iqn import IQN
 from operant.contracts import Spec
 from operant.environments.spaces import learner_space
 from operant.errors import CheckpointError, OperantError
+from operant.parts.layer_norm import LayerNorm
 from operant.parts.networks import ACTIVATIONS, GRU, MLP, MinAtarCNN
+from operant.parts.value_networks import Dueling, Noisy
 from operant.portable.policy import _digest
 
 LINE = Box(np.float32([-2, -np.inf, 0]), np.float32([2, np.inf, 5]))
@@ -82,6 +86,8 @@ def test_bounds_that_float32_does_not_have_are_kept():
         (PPO(network=MLP((8,)), normalise=()), LINE, Box(-np.inf, np.inf, (2, 2), np.float32)),
         (DQN(network=MLP((8,), "gelu")), LINE, Discrete(4)),
         (DQN(network=MinAtarCNN(4, (8,))), Box(0, 1, (10, 9, 3), bool), Discrete(4)),
+        (C51(network=Noisy(Dueling(MLP((8,))))), LINE, Discrete(4)),
+        (IQN(network=LayerNorm(MLP((8,)))), LINE, Discrete(4)),
         (DoubleQLearning(), Discrete(30, start=2), Discrete(4)),
     ],
 )

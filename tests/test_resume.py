@@ -13,12 +13,16 @@ import pytest
 
 import operant
 from operant.core import checkpoint
+from operant.parts.networks import MLP
+from operant.parts.prioritised import Prioritised
 
 # Small enough to be quick, long enough to be killed half-way; DQN's replay is full and wraps around.
 RUNS = {
     "ppo": {"steps": 98_304, "num_envs": 8, "num_steps": 32, "num_minibatches": 2, "num_epochs": 2},
     "dqn": {"steps": 40_000, "num_envs": 4, "num_steps": 4, "warmup": 500, "batch_size": 32},
 }
+# With priorities, returns that look ahead in the ring, and noise: too slow to compile for every day.
+EVERY = RUNS | {"rainbow": {"steps": 20_000, "num_envs": 4, "num_steps": 4, "warmup": 500, "batch_size": 32}}
 SCRIPT = """
 import sys, operant
 from operant.core import training
@@ -32,7 +36,7 @@ else:
 
 
 def start(name, out, how):
-    command = [sys.executable, "-c", SCRIPT, name, str(out), repr(RUNS[name]), how]
+    command = [sys.executable, "-c", SCRIPT, name, str(out), repr(EVERY[name]), how]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -56,7 +60,7 @@ def kill_after(process, out, seconds, moment):
 
 
 def check(name, kills, tmp_path):
-    whole = operant.train(name, "CartPole-v1", seed=5, out=tmp_path / "whole", progress="none", **RUNS[name])
+    whole = operant.train(name, "CartPole-v1", seed=5, out=tmp_path / "whole", progress="none", **EVERY[name])
     chance, done, out = random.Random(0), 0, tmp_path / "killed"
     how = "train"
     while done < kills:
@@ -84,9 +88,20 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", EVERY)
 def test_killed_twenty_times_it_ends_with_the_same_bits(name, tmp_path):
     check(name, 20, tmp_path)
+
+
+def test_priorities_and_returns_of_several_steps_are_resumed(tmp_path):
+    fields = {"steps": 4_000, "num_envs": 2, "num_steps": 4, "warmup": 100, "batch_size": 16, "n_step": 3}
+    fields |= {"replay": Prioritised(1_000), "network": MLP((8,)), "progress": "none", "log": ()}
+    whole = operant.train("dqn", "CartPole-v1", out=tmp_path / "whole", **fields)
+    stop = lambda progress: progress.steps >= 1_000  # noqa: E731
+    part = operant.train("dqn", "CartPole-v1", out=tmp_path / "part", callback=stop, **fields)
+    assert 1_000 <= part.history[-1]["steps"] < 4_000
+    agent = operant.resume(tmp_path / "part", progress="none")
+    compare(whole, agent)
 
 
 def test_an_extended_run_holds_its_schedules_at_their_ends(tmp_path):

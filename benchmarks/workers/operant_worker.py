@@ -15,6 +15,7 @@ from operant.environments import make
 from operant.environments.host import Host
 from operant.parts.exploration import EpsilonGreedy
 from operant.parts.networks import MLP
+from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Uniform
 from operant.parts.schedules import Linear
 
@@ -50,7 +51,9 @@ def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | TRPO | DQ
         warmup=settings["warm_up"],
         num_steps=settings["train_every"],
         batch_size=settings["batch_size"],
-        replay=Uniform(settings["capacity"]),
+        replay={"uniform": Uniform, "prioritised": Prioritised}[settings.get("replay", "uniform")](
+            settings["capacity"]
+        ),
         network=MLP((64, 64), "relu"),
     )
 

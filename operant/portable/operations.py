@@ -32,6 +32,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "not": np.invert,
     "is_finite": np.isfinite,
     "copy": np.asarray,
+    "stop_gradient": np.asarray,
     "rsqrt": lambda x: np.reciprocal(np.sqrt(x)),
     "logistic": lambda x: (np.tanh(x * 0.5) * 0.5 + 0.5).astype(x.dtype),  # 1 / (1 + exp(-x)), which overflows
     "erf": lambda x: _ERF(x).astype(x.dtype),

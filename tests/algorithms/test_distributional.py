@@ -106,6 +106,19 @@ def test_c51_is_the_cross_entropy_to_the_projected_target(double):
         )
 
 
+def test_logits_that_are_far_apart_lose_nothing():
+    online, target = networks(c51)
+    loud = jax.tree.map(lambda leaf: 1e3 * leaf, online)
+
+    @jax.jit
+    def run(net):
+        goal = c51._goal(net, target, batch(), KEY)
+        return jax.value_and_grad(lambda net: jnp.sum(c51._loss(net, batch(), goal, KEY)[0]))(net)
+
+    loss, gradient = run(loud)
+    assert np.isfinite(loss) and loss > 100 and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
 def test_a_terminal_target_collapses_to_the_reward():
     """0.3 lies between two atoms, 0.5 of the way; 0.8 on one: all mass there, and none lost."""
     z = np.linspace(-1.0, 2.0, ATOMS)

@@ -9,15 +9,24 @@ from operant.algorithms.policy.a2c import A2C
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.reinforce import REINFORCE
 from operant.algorithms.policy.trpo import TRPO
+from operant.algorithms.value.c51 import C51
+from operant.algorithms.value.deep_mc import DeepMC
+from operant.algorithms.value.deep_sarsa import DeepSARSA
 from operant.algorithms.value.dqn import DQN
+from operant.algorithms.value.iqn import IQN
+from operant.algorithms.value.pqn import PQN
+from operant.algorithms.value.qr_dqn import QRDQN
 from operant.core import keys
 from operant.core.compiled import CompiledDriver
 from operant.core.evaluation import compiled_evaluator
 from operant.core.host import HostDriver
 from operant.environments import Compiled, Host
-from operant.parts.exploration import EpsilonGreedy
+from operant.parts.bootstraps import Double
+from operant.parts.exploration import EpsilonGreedy, Greedy
 from operant.parts.networks import GRU, MLP
+from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Uniform
+from operant.parts.value_networks import Dueling, Noisy
 from tests.probes import (
     ActionOnly,
     ContinuousAction,
@@ -50,6 +59,23 @@ trpo = TRPO(
     critic_learning_rate=5e-3, discount=DISCOUNT, num_steps=16, num_epochs=4, num_minibatches=2, normalise=(),
     network=SMALL,
 )  # fmt: skip
+off_policy = {
+    "learning_rate": 5e-3, "discount": DISCOUNT, "num_steps": 4, "warmup": 64, "target_every": 32, "batch_size": 64,
+    "exploration": EpsilonGreedy(0.3), "replay": Uniform(2048), "network": SMALL,
+}  # fmt: skip
+on_policy = {"learning_rate": 5e-3, "discount": DISCOUNT, "exploration": EpsilonGreedy(0.3), "network": SMALL}
+RELATIVES = {
+    "c51": C51(v_min=-2.0, v_max=12.0, **off_policy),
+    "qr-dqn": QRDQN(num_quantiles=8, **off_policy),
+    "iqn": IQN(num_quantiles=4, num_acting=8, num_waves=16, **off_policy),
+    "rainbow": C51(
+        v_min=-2.0, v_max=12.0, n_step=3, bootstrap=Double(),
+        **off_policy | {"replay": Prioritised(2048), "network": Noisy(Dueling(SMALL)), "exploration": Greedy()},
+    ),
+    "deep-sarsa": DeepSARSA(num_steps=8, **on_policy),
+    "deep-mc": DeepMC(num_minibatches=1, **on_policy),
+    "pqn": PQN(num_steps=8, **on_policy),
+}  # fmt: skip
 ENVIRONMENTS, COMPILED_ITERATIONS = 8, 250
 
 
@@ -58,6 +84,8 @@ def values(algorithm, state, observation):
     features = jnp.asarray(observation, jnp.float32)
     if isinstance(algorithm, PPO | A2C | TRPO):
         return np.asarray(state.critic((), features)[1][:, 0])
+    if hasattr(algorithm, "_values"):
+        return np.asarray(algorithm._values(state.policy, features).max(axis=-1))
     return np.asarray(state.policy((), features)[1].max(axis=-1))
 
 
@@ -125,6 +153,18 @@ def test_continuous_actions_arrive_in_the_environments_units(algorithm):
     _, state = trained(algorithm, ContinuousAction, iterations=1000)
     # Half of the unit box is 1 in the environment's [-2, 2]; an unscaled action would cost 0.25.
     assert mean_return(algorithm, state, ContinuousAction) > -0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RELATIVES)
+def test_relatives_of_dqn_solve_the_probes(name):
+    algorithm = RELATIVES[name]
+    _, state = trained(algorithm, Discounting, iterations=600)
+    np.testing.assert_allclose(values(algorithm, state, [[0.0], [1.0]]), [DISCOUNT, 1.0], atol=0.07)
+    _, state = trained(algorithm, Truncation, iterations=800)
+    np.testing.assert_allclose(values(algorithm, state, [[0.0]]), [1 / (1 - DISCOUNT)], rtol=0.07)
+    _, state = trained(algorithm, ObservationAction, iterations=400)
+    assert mean_return(algorithm, state, ObservationAction) == 1.0
 
 
 def test_memory_is_used():

@@ -44,7 +44,8 @@ MEMBERS = {
     },
     "c51": ATOMS,
     "qr-dqn": {"num_quantiles": 5},
-    "iqn": {"num_quantiles": 4, "num_acting": 8, "num_waves": 8},
+    # Its hidden units are multiplied by those of the fraction, of which some may never fire: more than one a state.
+    "iqn": {"num_quantiles": 8, "num_acting": 8, "num_waves": 8, "network": MLP((32,), initialisation="uniform")},
     "rainbow": ATOMS | {"n_step": 1, "replay": Prioritised(400), "network": Noisy(Dueling(TABLE), sigma=0.1)},
 }  # fmt: skip
 
