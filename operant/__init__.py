@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from operant import environments, equations, finite
     from operant.algorithms.policy.a2c import A2C
+    from operant.algorithms.policy.a3c import A3C
     from operant.algorithms.policy.ppo import PPO
     from operant.algorithms.policy.random import Random
     from operant.algorithms.policy.reinforce import REINFORCE
@@ -64,6 +65,7 @@ _HOMES = {
     "component": "operant.parts.component",
     "load_numpy": "operant.portable.policy",
     "A2C": "operant.algorithms.policy.a2c",
+    "A3C": "operant.algorithms.policy.a3c",
     "PPO": "operant.algorithms.policy.ppo",
     "REINFORCE": "operant.algorithms.policy.reinforce",
     "TRPO": "operant.algorithms.policy.trpo",
@@ -102,6 +104,7 @@ _ROOMS = ("environments", "equations", "finite")
 
 __all__ = [
     "A2C",
+    "A3C",
     "C51",
     "DQN",
     "IQN",

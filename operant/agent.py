@@ -21,6 +21,7 @@ from operant.parts.heads import restart
 from operant.portable.policy import NumpyPolicy
 from operant.synonyms import AGENT
 from operant.words import answers_words, unknown_name
+from operant.workers.masking import choices, has_mask, refuse_empty
 
 
 class Agent:
@@ -42,6 +43,7 @@ class Agent:
         # Whether the compiled program can give the environment's own units; not where they are of 64 bits.
         self._in_units = spaces[1].dtype == np.float32 or not isinstance(spaces[1], gymnasium.spaces.Box)
         self._example = example(self.observation_space)
+        self._masked = has_mask(self.observation_space)
         self._programs: dict[tuple[int, bool], Any] = {}  # by batch size and exploration
 
     @overload
@@ -56,10 +58,12 @@ class Agent:
 
         Greedy unless `explore`. A policy with memory keeps it from call to call, and `reset` clears it; or the memory
         is given (`start` makes a fresh one) and `(action, memory)` comes back, and nothing is kept. Raises
-        `OperantError` for an observation or a memory that does not fit.
+        `OperantError` for an observation or a memory that does not fit, and where an `action_mask` allows no action.
         """
         batch, single = batched(self.observation_space, observation)
         size = len(batch if isinstance(batch, np.ndarray) else jax.tree.leaves(batch)[0])
+        if self._masked:
+            refuse_empty(batch, choices(self.action_space), "the observation")
         program = self._programs.get((size, explore)) or self._program(size, explore)
         if memory is not None:
             before = memory
@@ -246,7 +250,7 @@ def evaluate_policies(
         raise OperantError("this agent was loaded without its environment: pass environment=")
     backend = agent.description.get("backend", "auto") if environment is None else "auto"
     kwargs = None if is_made(given) else agent.description.get("env_kwargs")
-    world = make(given, min(episodes, 16), backend, kwargs)
+    world = make(given, min(episodes, 16), backend, kwargs, has_mask(agent.observation_space))
     try:
         return evaluation.evaluator(agent.algorithm, world, episodes, explore, once=True)(policies, seed)
     finally:

@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from operant.algorithms.policy.a2c import A2C
+from operant.algorithms.policy.a3c import A3C
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.random import Random
 from operant.algorithms.policy.reinforce import REINFORCE
@@ -93,6 +94,8 @@ RAINBOW: dict[str, Any] = {
 ENTRIES = (
     Entry("a2c", A2C, 8, 500_000, "value and policy", "on-policy", "TD", "discrete, continuous",
           "policy gradient with a critic, from short windows; A3C in step (Mnih et al. 2016)"),
+    Entry("a3c", A3C, 16, 500_000, "value and policy", "on-policy", "TD", "discrete, continuous",
+          "actors that learn at the same time, each on its own environments (Mnih et al. 2016)"),
     Entry("bandit", Bandit, 1, 1_000, "value", "on-policy", "MC", "discrete",
           "sample averages of rewards; with UCB or an optimistic start too (Sutton & Barto 2018, 2.4)"),
     Entry("c51", C51, 1, 500_000, "value", "off-policy", "TD", "discrete",

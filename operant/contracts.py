@@ -6,7 +6,7 @@ those leading axes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium
 
@@ -127,7 +127,11 @@ class State(Protocol):
 
 
 class Algorithm(Protocol):
-    """A learner: a frozen dataclass made with `parts.component.component`, with pure methods."""
+    """A learner: a frozen dataclass made with `parts.component.component`, with pure methods.
+
+    A class attribute `masks = True` says that its actions honour an `action_mask` in the observation; without it, such
+    environments are refused.
+    """
 
     def check(self, spec: Spec) -> None:
         """Raise `OperantError` where this algorithm cannot serve `spec` or a field makes no sense."""
@@ -152,6 +156,28 @@ class Algorithm(Protocol):
 
     def learn(self, state: Any, window: Window, key: Array, context: Context) -> tuple[Any, dict[str, Array]]:
         """One iteration from one window: the new state and scalar metrics."""
+        ...
+
+
+@runtime_checkable
+class Asynchronous(Algorithm, Protocol):
+    """A learner from `Steps` windows whose `learn` is two halves, so that actors can run them on shared parameters."""
+
+    num_actors: int
+
+    @property
+    def off_policy(self) -> bool:
+        """Whether `gradient` is for the newest state, though an older policy acted, `window.age` updates ago."""
+        ...
+
+    def gradient(self, state: Any, window: Window, key: Array, context: Context) -> tuple[Any, Any, dict[str, Array]]:
+        """`(state, gradient, metrics)`: the state with what the window leaves besides its gradient (statistics, and
+        the memories of the window's slots), everything else as it was.
+        """
+        ...
+
+    def apply(self, state: Any, gradient: Any, context: Context) -> tuple[Any, dict[str, Array]]:
+        """The state after the step that `gradient`, of this state or of an earlier one, asks for; and metrics."""
         ...
 
 

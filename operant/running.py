@@ -9,7 +9,9 @@ from typing import Any
 import jax
 
 from operant.agent import Agent, Agents
+from operant.contracts import Asynchronous
 from operant.core import loggers, training
+from operant.core.asynchronous import AsynchronousDriver
 from operant.core.compiled import CompiledDriver
 from operant.core.hints import Hints
 from operant.core.host import HostDriver
@@ -20,9 +22,10 @@ from operant.core.selection import Best, Selection
 from operant.core.series import SeriesDriver
 from operant.environments import Compiled, make
 from operant.environments.host import Host
-from operant.environments.make import EnvironmentLike, is_made, name_of, release
+from operant.environments.make import EnvironmentLike, first_of, is_made, name_of, release
 from operant.errors import OperantError
 from operant.parts.describe import fields_of
+from operant.workers.masking import has_mask
 
 EVALUATION_ENVS = 10  # on the host
 INSTEAD = "give a class, a factory or an id in place of an instance"
@@ -43,18 +46,37 @@ def driver_of(
     `asked` are the environments that the user gave in so many words: what is made already may be another number.
     """
     kwargs = dict(env_kwargs or {})
-    world = make(environment, num_envs, backend, kwargs)
-    if isinstance(world, Compiled):
-        return CompiledDriver(algorithm, world, num_envs, num_seeds, devices=devices)
-    if asked is not None and world.num_envs != asked:
+    each = algorithm if isinstance(algorithm, list) else [algorithm] * num_seeds
+    masks = getattr(each[0], "masks", False)
+
+    def one(own: Any) -> Any:
+        if isinstance(own, Asynchronous):
+            world, construct = first_of(environment, backend, kwargs, masks)
+            _check_world(own, environment, world, None if construct else asked)
+            number = num_envs if construct or isinstance(world, Compiled) else world.num_envs
+            return AsynchronousDriver(own, world, number, construct, devices[0] if devices else None)
+        world = make(environment, num_envs, backend, kwargs, masks)
+        _check_world(own, environment, world, asked)
+        if isinstance(world, Compiled):
+            return CompiledDriver(algorithm, world, num_envs, num_seeds, devices=devices)
+        return HostDriver(own, world)
+
+    first = one(each[0])
+    if num_seeds == 1 or isinstance(first, CompiledDriver):
+        return first
+    if isinstance(first.environment, Host) and is_made(environment):
+        raise OperantError(f"several seeds need environments of their own beside {name_of(environment)}: {INSTEAD}")
+    return SeriesDriver([first, *(one(own) for own in each[1:])])
+
+
+def _check_world(algorithm: Any, environment: EnvironmentLike, world: Compiled | Host, asked: int | None) -> None:
+    """Raise `OperantError` where `world` is not as many environments as asked, or has masks that are not honoured."""
+    if isinstance(world, Host) and asked is not None and world.num_envs != asked:
         how = "pass its class or a factory to have several" if world.num_envs == 1 else "leave num_envs out"
         raise OperantError(f"{name_of(environment)} is {world.num_envs} environments already, not {asked}: {how}")
-    if num_seeds == 1:
-        return HostDriver(algorithm[0] if isinstance(algorithm, list) else algorithm, world)
-    if is_made(environment):
-        raise OperantError(f"several seeds need environments of their own beside {name_of(environment)}: {INSTEAD}")
-    others = [make(environment, num_envs, backend, kwargs) for _ in range(num_seeds - 1)]
-    return SeriesDriver(algorithm, [world, *others])  # type: ignore[list-item]
+    if has_mask(world.observation_space) and not getattr(algorithm, "masks", False):
+        release(world)
+        raise OperantError(f"{type(algorithm).__name__} does not honour the action_mask of {name_of(environment)}")
 
 
 def selection_of(driver: Any, environment: EnvironmentLike, description: dict[str, Any]) -> Selection | None:
@@ -65,7 +87,8 @@ def selection_of(driver: Any, environment: EnvironmentLike, description: dict[st
     if isinstance(world, Host):
         if is_made(environment):
             raise OperantError(f"evaluate_every needs environments of its own beside {name_of(environment)}: {INSTEAD}")
-        world = make(environment, EVALUATION_ENVS, "gymnasium", description["env_kwargs"])
+        masks = has_mask(world.observation_space)
+        world = make(environment, EVALUATION_ENVS, "gymnasium", description["env_kwargs"], masks)
     every = max(1, math.ceil(description["evaluate_every"] / driver.steps_per_iteration))
     return Selection(driver.members[0], world, description["seeds"], every, description["stop_at"])
 
@@ -101,8 +124,9 @@ def run(
         outcome = training.run(driver, carry, iteration, end, horizon, journal, selection, report)
     finally:
         reporter.close()
-        for world in (*getattr(driver, "worlds", [driver.environment]), *([selection.world] if selection else [])):
-            release(world)
+        driver.close()
+        if selection is not None:
+            release(selection.world)
     if selection is not None and selection.reached and outcome.interrupted and progress != "none":
         say(f"stopped at {outcome.progress.steps:,} steps: the evaluation reached {selection.stop_at:g}")
     elif outcome.interrupted and folder is not None:
@@ -146,7 +170,8 @@ def agents_of(
 
 def announced(description: dict[str, Any], asked: int, driver: Any) -> str:
     """What is about to happen: the backend that was taken, where it runs, and steps that were rounded up."""
-    window, placing = driver.steps_per_iteration, getattr(driver.environment, "placing", "")
+    window = driver.steps_per_iteration
+    placing = getattr(driver, "placing", getattr(driver.environment, "placing", ""))
     steps, seeds = description["steps"], len(description["seeds"])
     settings = math.prod(map(len, description["grid"].values()))
     rounded = f" ({asked:,} rounded up to whole windows of {window:,})" if steps != asked else ""

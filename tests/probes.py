@@ -58,8 +58,8 @@ class Probe:
         ended = world.time >= self.length
         final = self.observe(world)
         fresh_observation, fresh = self.reset(key, params)
-        observation = jnp.where(ended, fresh_observation, final)
-        world = jax.tree.map(lambda new, old: jnp.where(ended, new, old), fresh, world)
+        choose = lambda new, old: jnp.where(ended, new, old)  # noqa: E731
+        observation, world = jax.tree.map(choose, (fresh_observation, fresh), (final, world))
         ends = (False, ended) if self.truncates else (ended, False)
         return observation, world, reward, *map(jnp.bool_, ends), {"final_observation": final}
 

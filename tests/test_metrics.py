@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from operant import catalogue
-from operant.core.compiled import CompiledDriver
 from operant.core.selection import told
 from operant.core.statistics import Evaluation
-from operant.environments import make
 from operant.errors import OperantError
+from operant.running import driver_of
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
 PLACES = ("CartPole-v1", "Pendulum-v1", "FrozenLake-v1")  # one of them serves any algorithm
@@ -28,7 +27,7 @@ def written(entry):
     """The metrics of an algorithm's rows, without running it."""
     for place in PLACES:
         try:
-            return set(CompiledDriver(entry.make(), make(place, 2), 2).template().totals)
+            return set(driver_of(entry.make(), place, 2, 1, "compiled", None, None).template().totals)
         except OperantError:
             continue
     return pytest.fail(f"none of {PLACES} serves {entry.name}")

@@ -58,3 +58,36 @@ class Modules(Slow):
 
     def seen(self):
         return np.float32(["jax" in sys.modules, hasattr(sys.modules["__main__"], "__file__")])
+
+
+class Picky(gymnasium.Env):
+    """Two of four actions are legal, 1 always, told in the info; another raises. Pays for the higher of the two."""
+
+    observation_space, action_space = Box(-1, 1, (2,)), Discrete(4)
+
+    def __init__(self, length=5, emptied=None):
+        self.length, self.emptied = length, emptied  # the time at which the mask allows nothing
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self.seen(), {"action_mask": self.mask()}
+
+    def step(self, action):
+        if action not in self.allowed:
+            raise ValueError(f"{action} is not legal")
+        paid = float(action == max(self.allowed))
+        self.time += 1
+        over = self.time >= self.length
+        return self.seen(), paid, over, False, {} if over else {"action_mask": self.mask()}
+
+    def seen(self):
+        start = int(self.np_random.integers(2))
+        self.allowed = (start, start + 1)
+        return np.array([start - 1, 0], np.float32)
+
+    def mask(self):
+        mask = np.zeros(4, np.int8)
+        if self.time != self.emptied:
+            mask[list(self.allowed)] = 1
+        return mask

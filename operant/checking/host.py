@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 
 from operant.checking import episodes as seen
+from operant.checking.masks import mask_of, masks, sample
 from operant.checking.report import Broken, Finding
 from operant.environments.spaces import learner_space
 from operant.errors import OperantError
@@ -43,6 +44,9 @@ def check_host(
     played, track = [seen.Episode()], []
     for number, moment in enumerate(moments(first, seed, seed)):
         yield from _one(space, moment, number)
+        where = f"at the {'reset' if moment.first else f'step {number}'}"
+        ended = moment.terminated or moment.truncated
+        yield from masks(first.action_space, mask_of(moment.observation, moment.info), ended, where)
         if moment.first and number:
             played.append(seen.Episode())
         _write(space, played[-1], moment)
@@ -68,7 +72,8 @@ def moments(environment: gymnasium.Env, seed: int, action_seed: int) -> Iterator
         yield moment
         before = moment
         ended = before.terminated or before.truncated
-        moment = _reset(environment) if ended else _step(environment, actions.sample())
+        mask = mask_of(before.observation, before.info)
+        moment = _reset(environment) if ended else _step(environment, sample(actions, mask))
         moment.overwritten = not same(before.kept, before.observation)
 
 

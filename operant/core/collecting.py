@@ -123,7 +123,7 @@ class Collector:
         (carry, sums), _ = ahead.scan(body, (carry._replace(totals={}), jnp.zeros(structure.num_leaves)), every)
         metrics = jax.tree.unflatten(structure, list(sums))
         observed, paid = metrics.pop("seen")
-        return (carry._replace(totals=outside), (observed, paid)), metrics, {}
+        return (carry._replace(totals=outside), (observed, paid, False)), metrics, {}
 
     def episodes(self, algorithm: Any, carry: Carry, context: Context) -> tuple[Carry, Window, dict[str, Ratio]]:
         iteration, outside = context.clock.iteration, (carry.state, carry.totals)

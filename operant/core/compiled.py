@@ -22,6 +22,7 @@ from operant.core.metrics import add, cleared, examine, well
 from operant.environments.compiled import Compiled
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong
+from operant.parts.masks import stuck
 
 
 class CompiledDriver:
@@ -30,8 +31,6 @@ class CompiledDriver:
     `batching`: `vmap` runs members side by side; `map` one after the other, each bit for bit as if alone.
     `devices` share the members where their number divides them (the largest number that does is taken).
     """
-
-    resumable = True  # bit for bit: the carry holds the environments too
 
     def __init__(
         self,
@@ -113,6 +112,9 @@ class CompiledDriver:
         """A copy of every member's policy, with the leading axis, on one device; it outlives the carry."""
         return jax.device_put(carry.state.policy, self._mesh.devices.flat[0], may_alias=False)
 
+    def close(self) -> None:
+        """Nothing is held that outlives the arrays."""
+
     def _compiled(self, function: Any, *arguments: str, **options: Any) -> Any:
         """`_batched(function)` as a program in which each device holds its share of what has the members' axis."""
         members, whole = PartitionSpec("members"), PartitionSpec()
@@ -166,8 +168,8 @@ class CompiledDriver:
     def _iterate(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> Carry:
         old, totals = carry.state.policy, carry.totals
         bare = carry._replace(totals={})
-        (carry, (observed, rewards)), metrics, ratios = self._learned(algorithm, bare, iteration, total)
-        health = examine(carry.health, iteration, observed, rewards, metrics, carry.state.policy)
+        (carry, (observed, rewards, blocked)), metrics, ratios = self._learned(algorithm, bare, iteration, total)
+        health = examine(carry.health, iteration, observed, rewards, metrics, carry.state.policy, blocked)
         # A diverged member keeps its last good policy; the others are not concerned.
         policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), old, carry.state.policy)
         state = carry.state._replace(policy=policy)
@@ -177,7 +179,8 @@ class CompiledDriver:
         if self.online:
             return self._collector.online(algorithm, carry, iteration, total)
         (carry, window), metrics, ratios = self._window_and_learn(algorithm, carry, iteration, total)
-        return (carry, (window.steps.next_observation, window.steps.reward)), metrics, ratios
+        seen = window.steps.next_observation, window.steps.reward, stuck(self.spec, window)
+        return (carry, seen), metrics, ratios
 
     def _window_and_learn(self, algorithm: Any, carry: Carry, iteration: Array, total: Array) -> tuple:
         context = Context(self.spec, Clock(iteration, jnp.minimum(iteration / total, 1.0)))

@@ -14,6 +14,7 @@ import numpy as np
 from operant.core._files import replace_file
 from operant.environments import Compiled, make
 from operant.finite.named import problem_names
+from operant.workers.masking import MaskObserved, has_mask
 
 FRAMES = 120  # at most, evenly spaced over the episode
 WIDTH = 300  # pixels, at most
@@ -66,6 +67,8 @@ def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], Any]
         world = environment(render_mode="rgb_array", **kwargs)
     else:
         raise ValueError("only an environment with a name or a factory can be drawn")
+    if has_mask(agent.observation_space) and not has_mask(world.observation_space):
+        world = MaskObserved(world)
     try:
         agent.reset()
         observation, _ = world.reset(seed=seed)

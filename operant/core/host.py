@@ -9,13 +9,13 @@ from typing import Any
 
 from operant.contracts import Algorithm
 from operant.core.loop import HostCarry, Loop
+from operant.core.rollout import fill
 from operant.environments.host import Host
+from operant.environments.make import release
 
 
 class HostDriver(Loop):
     """Trains one algorithm on a Gymnasium vector environment, one seed."""
-
-    resumable = False  # exactly: the environments start anew
 
     def __init__(self, algorithm: Algorithm, environment: Host):
         super().__init__(algorithm, environment.spec(), environment.name)
@@ -39,12 +39,13 @@ class HostDriver(Loop):
                 # Whole episodes start together, but draw on the environments' own generators, seeded once.
                 self._reset(None)
             self.open(carry, now, total)
-            while not self.rollout.full:
-                seen = self.environment.step(self.rollout.act(self._observation))
-                self.rollout.observe(seen.reward, seen.terminated, seen.truncated, seen.next_observation)
-                self._observation = seen.observation
+            self._observation = fill(self.rollout, self.environment, self._observation)
             carry = self.learn(carry)
         return carry
+
+    def close(self) -> None:
+        """Close the environments, unless they are the user's."""
+        release(self.environment)
 
     def _reset(self, seed: int | None) -> None:
         self._observation = self.environment.reset(seed)

@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 
 # The numbers are part of the stream: changing one changes every result.
-INIT, RESET, POOL, ACT, STEP, LEARN, START, EVALUATE = range(8)
+INIT, RESET, POOL, ACT, STEP, LEARN, START, EVALUATE, ACTOR = range(9)
 
 
 def root(seed: int) -> Array:
@@ -24,3 +24,8 @@ def roots(seed: int, count: int) -> Array:
 def role(key: Array, number: int, time: Array | int = 0) -> Array:
     """The key of role `number` at absolute iteration (or step) `time`."""
     return jax.random.fold_in(jax.random.fold_in(key, number), time)
+
+
+def actor(key: Array, number: int) -> Array:
+    """The key of actor `number` in a run with `key`; the first has the run's own, as if it were alone."""
+    return role(key, ACTOR, number) if number else key

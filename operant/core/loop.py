@@ -3,6 +3,7 @@
 Whoever runs the loop steps the environments: the host driver, or users in a loop of their own (`operant.Learner`).
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from operant.core.rollout import Rollout
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong
 from operant.parts.encoders import example
+from operant.parts.masks import stuck
 
 
 class HostCarry(NamedTuple):
@@ -90,28 +92,14 @@ class Loop:
 
     def _init(self, algorithm: Any, key: Array) -> HostCarry:
         state = algorithm.init(keys.role(key, keys.INIT), self.spec)
-        names = jax.eval_shape(lambda: algorithm.learn(state, self._example(algorithm, state), key, self._context())[1])
+        window, context = (
+            partial(example_window, algorithm, state, self.spec, self.length, self.episodic),
+            _begun(self.spec),
+        )
+        names = jax.eval_shape(lambda: algorithm.learn(state, window(), key, context)[1])
         names = [*names, "episode_return", "episode_length"]
         totals = {name: Ratio(jnp.float32(0), jnp.float32(0)) for name in names}
         return HostCarry(key, state, totals, well())
-
-    def _context(self) -> Context:
-        return Context(self.spec, Clock(jnp.int32(0), jnp.float32(0)))
-
-    def _example(self, algorithm: Any, state: Any) -> Window:
-        """A window of zeros in the right shapes."""
-
-        def rows(tree: Any, *lead: int) -> Any:
-            return jax.tree.map(lambda leaf: jnp.zeros((*lead, *leaf.shape), leaf.dtype), tree)
-
-        envs, key = self.num_envs, keys.root(0)
-        memory = algorithm.start(state.policy, key, self.spec)
-        observation = rows(example(self.spec.observation_space), envs)
-        _, action, extras = algorithm.act(state.policy, memory, observation, key, self._context(), explore=True)
-        scalars = jnp.zeros(envs), jnp.zeros(envs, bool), jnp.zeros(envs, bool)
-        steps = rows(Step(observation, action, *scalars, observation, extras), self.length)
-        valid = jnp.zeros((self.length, envs), bool) if self.episodic else None
-        return Window(steps, memory, jnp.arange(envs, dtype=jnp.int32), jnp.int32(0), valid)
 
     def _learn_and_examine(
         self, algorithm: Any, carry: HostCarry, window: Window, ratios: dict[str, Ratio], clock: Clock
@@ -119,9 +107,30 @@ class Loop:
         key, context = keys.role(carry.key, keys.LEARN, clock.iteration), Context(self.spec, clock)
         state, metrics = algorithm.learn(carry.state, window, key, context)
         observed, rewards = window.steps.next_observation, window.steps.reward
-        health = examine(carry.health, clock.iteration, observed, rewards, metrics, state.policy)
+        blocked = stuck(self.spec, window)
+        health = examine(carry.health, clock.iteration, observed, rewards, metrics, state.policy, blocked)
         policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), carry.state.policy, state.policy)
         return HostCarry(carry.key, state._replace(policy=policy), add(carry.totals, metrics | ratios), health)
+
+
+def example_window(algorithm: Any, state: Any, spec: Spec, length: int, episodic: bool = False) -> Window:
+    """A window of zeros in the right shapes."""
+
+    def rows(tree: Any, *lead: int) -> Any:
+        return jax.tree.map(lambda leaf: jnp.zeros((*lead, *leaf.shape), leaf.dtype), tree)
+
+    envs, key = spec.num_envs, keys.root(0)
+    memory = algorithm.start(state.policy, key, spec)
+    observation = rows(example(spec.observation_space), envs)
+    _, action, extras = algorithm.act(state.policy, memory, observation, key, _begun(spec), explore=True)
+    scalars = jnp.zeros(envs), jnp.zeros(envs, bool), jnp.zeros(envs, bool)
+    steps = rows(Step(observation, action, *scalars, observation, extras), length)
+    valid = jnp.zeros((length, envs), bool) if episodic else None
+    return Window(steps, memory, jnp.arange(envs, dtype=jnp.int32), jnp.int32(0), valid)
+
+
+def _begun(spec: Spec) -> Context:
+    return Context(spec, Clock(jnp.int32(0), jnp.float32(0)))
 
 
 def _severed(state: Any) -> Any:

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 
 from operant.contracts import Array, Ratio
 
-# What is watched for values that are not finite, in the order in which a fault is traced back to its cause.
-WATCHED = ("observation", "reward", "loss", "parameters")
+# What is watched for values that are not finite, in the order in which a fault is traced back to its cause; and masks,
+# for one that allows no action.
+WATCHED = ("observation", "reward", "loss", "parameters", "action mask")
 
 
 class Health(NamedTuple):
-    """The first iteration at which each watched quantity was not finite; -1 while it is well. int32 [4]."""
+    """The first iteration at which each watched quantity was not well; -1 while it is. int32 [5]."""
 
     fault: Array
 
@@ -29,10 +30,20 @@ def well() -> Health:
 
 
 def examine(
-    health: Health, iteration: Array, observed: Any, rewards: Any, metrics: dict[str, Array | Ratio], policy: Any
+    health: Health,
+    iteration: Array,
+    observed: Any,
+    rewards: Any,
+    metrics: dict[str, Array | Ratio],
+    policy: Any,
+    stuck: Array | bool = False,
 ) -> Health:
-    """`health` after one iteration; one reduction per quantity, since a sum keeps every NaN and infinity."""
+    """`health` after one iteration; one reduction per quantity, since a sum keeps every NaN and infinity.
+
+    `stuck` tells whether a mask allowed no action.
+    """
     broken = ~jnp.isfinite(jnp.stack([summed(tree) for tree in (observed, rewards, metrics, policy)]))
+    broken = jnp.append(broken, stuck)
     return Health(jnp.where((health.fault < 0) & broken, iteration, health.fault))
 
 

@@ -15,6 +15,15 @@ from operant.core import keys
 from operant.parts.heads import restart
 
 
+def fill(rollout: "Rollout", environment: Any, observation: Any) -> Any:
+    """Step a host environment from `observation` until the window is full; the observation to act on next."""
+    while not rollout.full:
+        seen = environment.step(rollout.act(observation))
+        rollout.observe(seen.reward, seen.terminated, seen.truncated, seen.next_observation)
+        observation = seen.observation
+    return observation
+
+
 class Rollout:
     """Gathers windows of `length` steps, or of whole episodes of at most `length` steps.
 

@@ -1,7 +1,7 @@
-"""Several seeds on the host: as many drivers as seeds, each with environments of its own, window by window in turn.
+"""Several seeds that cannot be one program: as many drivers as seeds, each with environments of its own, in turn.
 
-Gymnasium steps in Python, so nothing is gained from doing it at the same time; in turn, the seeds stay at the same
-iteration and share one run: one checkpoint, one line of progress, one end.
+Gymnasium steps in Python, and actors use the cores already, so nothing is gained from doing it at the same time; in
+turn, the seeds stay at the same iteration and share one run: one checkpoint, one line of progress, one end.
 """
 
 from collections.abc import Sequence
@@ -10,17 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from operant.contracts import Algorithm, Ratio
-from operant.core.host import HostDriver
-from operant.core.loop import HostCarry
+from operant.contracts import Ratio
 from operant.core.metrics import Health
-from operant.environments.host import Host
 
 
 class SeriesCarry(NamedTuple):
     """The carries of the seeds."""
 
-    members: tuple[HostCarry, ...]
+    members: tuple[Any, ...]
 
     @property
     def health(self) -> Health:
@@ -33,7 +30,7 @@ class SeriesCarry(NamedTuple):
 
 
 class SeriesDriver:
-    """Trains an algorithm with several seeds (or several of one kind) on Gymnasium vector environments, one for each.
+    """Trains several seeds with a driver each, which is given its algorithm and environments of its own.
 
     Every seed gets the bits that it would get alone.
     """
@@ -41,13 +38,12 @@ class SeriesDriver:
     # Seeds before and after the one whose environment failed stand at different iterations.
     latest = None
 
-    def __init__(self, algorithm: Algorithm | Sequence[Algorithm], environments: Sequence[Host]):
-        """One algorithm for all, or one for each of the environments."""
-        each: Any = algorithm if isinstance(algorithm, Sequence) else [algorithm] * len(environments)
-        self._drivers = [HostDriver(own, environment) for own, environment in zip(each, environments, strict=True)]
-        self.worlds, first = list(environments), self._drivers[0]
-        self.environment, self.spec, self.members = first.environment, first.spec, list(each)
+    def __init__(self, drivers: Sequence[Any]):
+        self._drivers, first = list(drivers), drivers[0]
+        self.environment, self.spec = first.environment, first.spec
+        self.members = [member for driver in self._drivers for member in driver.members]
         self.num_envs, self.steps_per_iteration = first.num_envs, first.steps_per_iteration
+        self.placing = getattr(first, "placing", getattr(first.environment, "placing", ""))
 
     def start(self, seed: int) -> SeriesCarry:
         """The carry before the first iteration; member k has seed `seed + k`."""
@@ -66,6 +62,11 @@ class SeriesDriver:
         """`carry` with its metrics at zero."""
         pairs = zip(self._drivers, carry.members, strict=True)
         return SeriesCarry(tuple(driver.cleared(member) for driver, member in pairs))
+
+    def close(self) -> None:
+        """Close what the drivers hold."""
+        for driver in self._drivers:
+            driver.close()
 
     def policies(self, carry: SeriesCarry) -> Any:
         """A copy of every seed's policy, with a leading axis."""

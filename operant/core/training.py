@@ -130,6 +130,10 @@ def examine(faults: np.ndarray, seeds: list[int], per: int, progress: Progress) 
         quantity = WATCHED[int(first[0].argmin())]
         step = (int(first[0].min()) + 1) * per
         which = "training" if len(seeds) == 1 else "training of every seed"
+        if quantity == "action mask":
+            raise DivergedError(
+                f"{which} stopped: by step {step:,} an action_mask allowed no action; the last good checkpoint is kept"
+            )
         raise DivergedError(
             f"{which} diverged: the {quantity} became NaN or infinite by step {step:,}; "
             "the last good checkpoint is kept (a lower learning rate, or a bound on rewards, often helps)"

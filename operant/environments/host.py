@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from operant.contracts import Spec
@@ -13,6 +14,7 @@ from operant.environments.spaces import environment_action, learner_space
 from operant.errors import OperantError
 from operant.parts.encoders import canonical_dtype
 from operant.workers.leaves import assign, map_leaves
+from operant.workers.masking import choices, has_mask, refuse_empty
 from operant.workers.named import Named
 
 
@@ -34,6 +36,8 @@ class Host:
         self.action_space: gymnasium.Space = self.vector.single_action_space
         self.time_limit: int | None = getattr(self.vector.spec, "max_episode_steps", None) or _time_limit(self.vector)
         self.masked_reset = self._check_mode()
+        discrete = isinstance(self.action_space, Discrete | MultiDiscrete)
+        self._choices = choices(self.action_space) if has_mask(self.observation_space) and discrete else None
 
     @staticmethod
     def _named(factory: Callable[[], gymnasium.Env], index: int) -> Callable[[], gymnasium.Env]:
@@ -61,7 +65,7 @@ class Host:
 
     def reset(self, seed: int | None) -> Any:
         """Fresh episodes everywhere: observation `[B, ...]`; environment i is seeded with seed + i."""
-        return self._observed(self.vector.reset(seed=seed)[0])
+        return self._with_actions(self._observed(self.vector.reset(seed=seed)[0]))
 
     def step(self, action: np.ndarray) -> Transition:
         """Step every environment with a learner's actions `[B, ...]`; NumPy in, NumPy out."""
@@ -77,7 +81,7 @@ class Host:
             else:
                 following = spliced(self.observation_space, observation, info["final_obs"], ended)
         ends = np.array(terminated, bool), np.array(truncated, bool)  # a vector environment may reuse its own
-        return Transition(np.array(reward, np.float32), *ends, following, observation)
+        return Transition(np.array(reward, np.float32), *ends, following, self._with_actions(observation))
 
     def _observed(self, observation: Any) -> Any:
         def convert(space: gymnasium.Space, leaf: Any) -> np.ndarray:
@@ -89,6 +93,12 @@ class Host:
             return array
 
         return map_leaves(self.observation_space, convert, observation)
+
+    def _with_actions(self, observation: Any) -> Any:
+        """Observations to act on. Raises `OperantError` where the mask of one allows no action."""
+        if self._choices is not None:
+            refuse_empty(observation, self._choices, self.name)
+        return observation
 
     def close(self) -> None:
         self.vector.close()

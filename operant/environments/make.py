@@ -18,6 +18,7 @@ from operant.errors import OperantError, unknown
 from operant.finite.mdp import MDP
 from operant.finite.named import problem, problem_names
 from operant.workers.making import constructed
+from operant.workers.masking import MaskObserved, masked_info, observed
 from operant.workers.named import first_line
 
 BACKENDS = ("auto", "compiled", "gymnasium")
@@ -34,7 +35,11 @@ class Factory:
 
 
 def make(
-    environment: EnvironmentLike, num_envs: int = 1, backend: str = "auto", kwargs: dict[str, Any] | None = None
+    environment: EnvironmentLike,
+    num_envs: int = 1,
+    backend: str = "auto",
+    kwargs: dict[str, Any] | None = None,
+    masks: bool = False,
 ) -> Compiled | Host:
     """The environment behind `environment`, ready for a driver.
 
@@ -44,14 +49,32 @@ def make(
     are Gymnasium's, gymnax's, our own (`environments.own`) and those of `finite.problem`. `backend="auto"` prefers a
     compiled twin where an id has one. `kwargs` go to the environment's constructor, or to the parameters of a compiled
     one (`max_steps_in_episode` of a finite MDP). Copies whose steps are slow are stepped in processes of their own
-    (`several`).
+    (`several`). With `masks`, a Gymnasium environment whose info has an `action_mask` observes it (`with_masks`).
 
     Raises `OperantError` for an unknown id, an unknown backend, a backend that the environment does not have, or
     `kwargs` for something that is made already.
     """
     found = resolve(environment, backend, kwargs or {})
+    found = with_masks(found) if masks else found
     if isinstance(found, Factory):
         return several(found.first, found.construct, num_envs, found.name)
+    return _edge(found)
+
+
+def first_of(
+    environment: EnvironmentLike, backend: str, kwargs: dict[str, Any], masks: bool
+) -> tuple[Compiled | Host, Callable[[], gymnasium.Env] | None]:
+    """As `make`, but of an environment that can be made again and again only one; and what makes more, or None."""
+    found = resolve(environment, backend, kwargs)
+    found = with_masks(found) if masks else found
+    if not isinstance(found, Factory):
+        return _edge(found), None
+    host = Host([lambda: found.first], found.name)
+    host.ours = True
+    return host, found.construct
+
+
+def _edge(found: Any) -> Compiled | Host:
     if isinstance(found, VectorEnv):
         return Host(found, name_of(found))
     return Host([lambda: found], name_of(found)) if isinstance(found, gymnasium.Env) else found
@@ -85,6 +108,16 @@ def resolve(
     if callable(environment):
         return _by_calling(name, environment, backend, kwargs)
     raise OperantError(f"{environment!r} is not an environment: give an id, a class, a factory or an instance")
+
+
+def with_masks(found: Any) -> Any:
+    """What `resolve` gave, with the `action_mask` of its info as a part of its observations, where it has one.
+
+    Gymnasium environments are reset once to see; vector environments, which are the user's own, stay as they are.
+    """
+    if isinstance(found, Factory) and masked_info(found.first):
+        return Factory(found.name, functools.partial(observed, found.construct), MaskObserved(found.first))
+    return MaskObserved(found) if isinstance(found, gymnasium.Env) and masked_info(found) else found
 
 
 def release(world: Compiled | Host) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import gymnasium
 import jax
@@ -18,14 +18,15 @@ from operant.parts.encoders import encode, features_shape
 from operant.parts.heads import (
     Actor,
     Network,
+    check_actions,
     check_bounds,
     flat_actions,
     has_memory,
     next_outputs,
-    num_outputs,
     shaped_actions,
     tied,
 )
+from operant.parts.masks import action_mask
 from operant.parts.minibatches import epochs
 from operant.parts.networks import Recipe
 from operant.parts.normalisers import Moments, ReturnScale, normalise, update, update_and_scale
@@ -60,6 +61,7 @@ class Times(NamedTuple):
     advantage: Array
     target: Array  # of the value
     last: Array
+    mask: Array | None = None  # of legal actions, where the observations have one
 
 
 Batch: TypeAlias = tuple[Times, tuple[Any, Any]]  # with actor's and critic's memory before the first step, `[B, ...]`
@@ -80,10 +82,11 @@ class ActorCritic:
     network: Recipe
     optimiser: Optimiser
     log_std: Spread = Independent()
+    masks: ClassVar[bool] = True
 
     def check_window(self, spec: Spec) -> None:
         """Raise `OperantError` where `spec` cannot be served or one of the fields above makes no sense."""
-        num_outputs(spec.action_space)
+        check_actions(spec)
         check_bounds(spec.action_space)
         if unknown := set(self.normalise) - {"observations", "rewards"}:
             raise OperantError(f"cannot normalise {', '.join(sorted(unknown))}: known are observations, rewards")
@@ -129,7 +132,8 @@ class ActorCritic:
     ) -> tuple[Any, Array, Any]:
         space = context.spec.action_space
         memory, outputs = policy.actor.network(memory, self._features(policy, observation, context.spec))
-        distribution = policy.actor.distribution(outputs, space)
+        mask = action_mask(context.spec.observation_space, observation)
+        distribution = policy.actor.distribution(outputs, space, mask)
         if not explore:
             return memory, shaped_actions(space, distribution.mode()), ()
         action, log_prob = distribution.sample_and_log_prob(key)
@@ -153,10 +157,10 @@ class ActorCritic:
             running = scale.returns[window.slots]
             continued, rewards = update_and_scale(scale._replace(returns=running), rewards, steps.last, self.discount)
             scale = continued._replace(returns=scale.returns.at[window.slots].set(continued.returns))
-        advantages = gae(rewards, values, next_values, steps.continues, steps.last, self.discount, self.gae_lambda)
-        targets = advantages + values
+        advantages, targets = self.judged(state, window, features, rewards, values, next_values, context)
         action = flat_actions(spec.action_space, steps.action)
-        times = Times(features, action, steps.extras, advantages, targets, steps.last)
+        mask = action_mask(spec.observation_space, steps.observation)
+        times = Times(features, action, steps.extras, advantages, targets, steps.last, mask)
         # The statistics change last: everything above saw the observations as the acting policy did.
         if "observations" in self.normalise:
             moments = update(policy.moments, encode(spec.observation_space, steps.observation))
@@ -169,6 +173,21 @@ class ActorCritic:
             "target_max": jnp.max(targets),
         }
         return state, (times, (window.memory, memory)), metrics
+
+    def judged(
+        self,
+        state: State,
+        window: Window,
+        features: Array,
+        rewards: Array,
+        values: Array,
+        next_values: Array,
+        context: Context,
+    ) -> tuple[Array, Array]:
+        """Advantages and value targets, all `[T, B]`."""
+        steps = window.steps
+        advantages = gae(rewards, values, next_values, steps.continues, steps.last, self.discount, self.gae_lambda)
+        return advantages, advantages + values
 
     def _features(self, policy: Policy, observation: Any, spec: Spec) -> Array:
         features = encode(spec.observation_space, observation)
@@ -215,7 +234,7 @@ def divergence(actor: Actor, batch: Batch, space: gymnasium.Space) -> Array:
     """How far `actor` is from the policy that acted: the mean of k3 over the window's steps, in nats; a scalar."""
     times, (memory, _) = batch
     _, outputs, _ = actor.network.unroll(memory, times.features, times.last)
-    return jnp.mean(kl_k3(actor.distribution(outputs, space).log_prob(times.action) - times.log_prob))
+    return jnp.mean(kl_k3(actor.distribution(outputs, space, times.mask).log_prob(times.action) - times.log_prob))
 
 
 def fit_critic(

@@ -15,6 +15,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 from jax import Array
 
 from operant.errors import OperantError
+from operant.workers.masking import ACTION_MASK
 
 # Bounds beyond this are a way of writing "unbounded" (gymnax uses the largest float32), not a scale.
 LARGEST_BOUND = 1e6
@@ -34,7 +35,8 @@ def encode(space: gymnasium.Space, observation: Any) -> Array:
     """Features float32 `[..., F]` (or `[..., H, W, C]` for images) of observations with leading axes `[...]`.
 
     Box: finite bounds are mapped to [-1, 1] (uint8 and other bounded images to [0, 1]), unbounded entries pass.
-    Discrete and MultiDiscrete: one-hot. Dict and Tuple: the encoded parts, flattened and joined in order.
+    Discrete and MultiDiscrete: one-hot. Dict and Tuple: the encoded parts, flattened and joined in order. The part
+    `action_mask` of a Dict is no feature; what is left beside it, if it is one part, is encoded as if it were alone.
     """
     if isinstance(space, Box):
         features = jnp.asarray(observation).astype(jnp.float32)
@@ -59,8 +61,10 @@ def encode(space: gymnasium.Space, observation: Any) -> Array:
         features = jnp.asarray(observation).astype(jnp.float32)
         return features.reshape(*features.shape[: features.ndim - len(space.shape)], -1)
     if isinstance(space, Dict | Tuple):
-        parts = [_flat(part, encode(part, observation[name])) for name, part in children(space)]
-        return jnp.concatenate(parts, axis=-1)
+        seen = [(name, part) for name, part in children(space) if name != ACTION_MASK]
+        if len(seen) == 1 < len(space.spaces):
+            return encode(seen[0][1], observation[seen[0][0]])
+        return jnp.concatenate([_flat(part, encode(part, observation[name])) for name, part in seen], axis=-1)
     raise OperantError(f"observations of {type(space).__name__} cannot be encoded: use Box, Discrete, Dict or Tuple")
 
 

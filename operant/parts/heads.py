@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
-from operant.contracts import Array
+from operant.contracts import Array, Spec
 from operant.errors import OperantError
 from operant.parts.distributions import Categorical, MultiCategorical, Normal
 from operant.parts.encoders import features_shape, is_bounded
+from operant.parts.masks import masked
 from operant.parts.networks import Linear, Recipe
 from operant.parts.spreads import Independent, Spread, StateDependent
 from operant.parts.value_networks import head_of
+from operant.workers.masking import check_mask
 
 
 class Network(eqx.Module):
@@ -168,18 +170,29 @@ class Actor(eqx.Module):
         if continuous and isinstance(spread, Independent):
             self.log_std = jnp.full(size, spread.initial, jnp.float32)
 
-    def distribution(self, outputs: Array, space: gymnasium.Space) -> Categorical | MultiCategorical | Normal:
-        """The action distribution with batch shape `[...]` for the network's outputs `[..., size]`."""
-        if isinstance(space, Discrete):
-            return Categorical(outputs)
-        if isinstance(space, MultiDiscrete):
-            ends = [int(sum(space.nvec[: i + 1])) for i in range(len(space.nvec) - 1)]
-            return MultiCategorical(tuple(jnp.split(outputs, ends, axis=-1)))
+    def distribution(
+        self, outputs: Array, space: gymnasium.Space, mask: Array | None = None
+    ) -> Categorical | MultiCategorical | Normal:
+        """The action distribution with batch shape `[...]` for the network's outputs `[..., size]`.
+
+        Discrete actions where `mask`, bool `[..., size]`, is false have probability zero.
+        """
+        if isinstance(space, Discrete | MultiDiscrete):
+            return discrete(masked(outputs, mask), space)
         if self.bounds is not None:
             mean, log_std = jnp.split(outputs, 2, axis=-1)
             return Normal(mean, jnp.clip(log_std, *self.bounds))
         assert self.log_std is not None
         return Normal(outputs, jnp.broadcast_to(self.log_std, outputs.shape))
+
+
+def discrete(logits: Array, space: gymnasium.Space) -> Categorical | MultiCategorical:
+    """The distribution over discrete actions for logits `[..., size]`, those of one choice after another."""
+    if isinstance(space, Discrete):
+        return Categorical(logits)
+    assert isinstance(space, MultiDiscrete)
+    ends = [int(sum(space.nvec[: i + 1])) for i in range(len(space.nvec) - 1)]
+    return MultiCategorical(tuple(jnp.split(logits, ends, axis=-1)))
 
 
 def bodiless(network: Network) -> Network:
@@ -212,6 +225,12 @@ def check_bounds(space: gymnasium.Space) -> None:
             f"actions without bounds have no scale: {space} (give the environment's action space finite bounds, "
             "as gymnasium.wrappers.RescaleAction does)"
         )
+
+
+def check_actions(spec: Spec) -> None:
+    """Raise `OperantError` where no policy can be parametrised, or the observations' `action_mask` does not fit."""
+    num_outputs(spec.action_space)
+    check_mask(spec.observation_space, spec.action_space)
 
 
 def flat_actions(space: gymnasium.Space, action: Array) -> Array:

@@ -56,7 +56,8 @@ class Named(gymnasium.Wrapper):
         return observation, float(number), terminated, truncated, info
 
     def _raised(self, error: Exception, where: str) -> OperantError:
-        said = f"the environment raised {type(error).__name__}: {first_line(error)}"
+        told = isinstance(error, OperantError)  # by a wrapper of ours
+        said = str(error) if told else f"the environment raised {type(error).__name__}: {first_line(error)}"
         return OperantError(f"{said} (environment {self.index}, {where})")
 
     def _check(self, observation: Any) -> None:

@@ -1,19 +1,12 @@
 """A vector environment whose environments are stepped in spawned processes, several in each, SAME_STEP.
 
-Processes are spawned, never forked: JAX and simulators have threads, which a fork would leave half alive. What
-travels is the recipe once, then actions one way and observations, rewards and ends the other; other info stays.
+What travels is the recipe once, then actions one way and observations, rewards and ends the other; other info stays.
 """
 
 import contextlib
-import signal
-import sys
-import time
-import types
 import weakref
-from collections.abc import Callable, Iterator
-from multiprocessing import get_context, resource_tracker
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import gymnasium
@@ -23,10 +16,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from operant.errors import OperantError
-from operant.workers.named import first_line
-from operant.workers.work import GONE, work
-
-GRACE = 5.0  # seconds that all workers together have for closing their environments
+from operant.workers.spawning import GONE, GRACE, dumped, end, spawn
+from operant.workers.work import work
 
 
 class Processes(VectorEnv):
@@ -44,12 +35,8 @@ class Processes(VectorEnv):
         self._shares = [slice(int(share[0]), int(share[-1]) + 1) for share in shares]
         self._pipes: list[Connection] = []
         self._workers: list[Any] = []
-        self._end = weakref.finalize(self, _end, self._pipes, self._workers)
-        try:
-            with _without_main():
-                recipe = ForkingPickler.dumps(construct)
-        except Exception as error:
-            raise OperantError(f"it cannot be sent to another process ({first_line(error)})") from error
+        self._end = weakref.finalize(self, end, self._pipes, self._workers)
+        recipe = dumped(construct)
         try:
             self._start(recipe)
             spaces = self._answers()
@@ -64,16 +51,7 @@ class Processes(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def _start(self, recipe: Any) -> None:
-        context = get_context("spawn")
-        resource_tracker.ensure_running()  # it would lift the hold below
-        with _without_main(), _interrupts_held():
-            for share in self._shares:
-                ours, theirs = context.Pipe()
-                worker = context.Process(target=work, args=(theirs, share.start, share.stop), daemon=True)
-                worker.start()
-                theirs.close()  # so that a worker's end is seen as the end of its pipe
-                self._pipes.append(ours)
-                self._workers.append(worker)
+        spawn(work, [(share.start, share.stop) for share in self._shares], self._pipes, self._workers)
         for pipe in self._pipes:
             pipe.send_bytes(recipe)
 
@@ -127,42 +105,3 @@ def _joined(space: gymnasium.Space, parts: Any) -> Any:
     if isinstance(space, Tuple):
         return tuple(_joined(part, [batch[i] for batch in parts]) for i, part in enumerate(space.spaces))
     return np.concatenate(parts)
-
-
-def _end(pipes: list[Connection], workers: list[Any]) -> None:
-    for pipe in pipes:
-        pipe.close()
-    deadline = time.monotonic() + GRACE
-    for end in (lambda worker: None, lambda worker: worker.terminate(), lambda worker: worker.kill()):
-        for worker in workers:
-            if worker.is_alive():
-                end(worker)
-        for worker in workers:
-            worker.join(max(0.5, deadline - time.monotonic()))
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Spawning as if no script had been run.
-
-    A spawned process imports the script anew. Workers need nothing of it, and a script without the guard
-    `if __name__ == "__main__"` would begin to train in each of them.
-    """
-    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits, and is held for processes started meanwhile until they lift it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

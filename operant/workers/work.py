@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import signal
 import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -12,10 +11,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from operant.errors import OperantError
-from operant.workers.named import Named, first_line
-
-GONE = (EOFError, ConnectionError)
+from operant.workers.named import Named
+from operant.workers.spawning import GONE, attempt, started
 
 
 def work(pipe: Connection, start: int, stop: int) -> None:
@@ -24,9 +21,7 @@ def work(pipe: Connection, start: int, stop: int) -> None:
     The recipe comes first, and is answered with spaces and spec. A killed learner closes the pipe too, so that no
     worker outlives it by more than a step.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the learner's decides
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    started()
     warnings.simplefilter("ignore")  # the learner's process made one environment too, and has said them
     made: list[SyncVectorEnv] = []
 
@@ -37,24 +32,12 @@ def work(pipe: Connection, start: int, stop: int) -> None:
         return made[0].single_observation_space, made[0].single_action_space, made[0].envs[0].spec
 
     with contextlib.suppress(*GONE):
-        pipe.send(_attempt(begin))
+        pipe.send(attempt(begin))
         while made:
             command, argument = pipe.recv()
-            pipe.send(_attempt(_reset if command == "reset" else _step, made[0], argument))
+            pipe.send(attempt(_reset if command == "reset" else _step, made[0], argument))
     for vector in made:
         vector.close()
-
-
-def _attempt(do: Callable[..., Any], *arguments: Any) -> tuple[bool, Any]:
-    """`(True, what it returned)`, or `(False, what went wrong)`."""
-    try:
-        return True, do(*arguments)
-    except GONE:
-        raise
-    except OperantError as error:
-        return False, str(error)
-    except Exception as error:
-        return False, f"{type(error).__name__}: {first_line(error)}"
 
 
 def _named(construct: Callable[[], gymnasium.Env], index: int) -> gymnasium.Env:

@@ -1,5 +1,6 @@
 """operant check: every defect on an environment broken on purpose, and nothing on environments that are not."""
 
+import functools
 import itertools
 import json
 
@@ -17,6 +18,7 @@ from operant.checking.run import check
 from operant.cli import main
 from operant.errors import OperantError
 from tests.probes import Discounting, Probe, Truncation
+from tests.worlds import Picky
 
 
 class Sound(gymnasium.Env):
@@ -157,6 +159,23 @@ def test_nothing_is_found_where_nothing_is_wrong():
     for environment in (Sound, Sound(), lambda: Sound()):
         report = check(environment, steps=200)
         assert report and not len(report), str(report)
+
+
+def test_masks_are_kept_to_and_examined():
+    assert not operant.check(Picky, steps=50).errors  # it raises where an illegal action is taken
+    (finding,) = operant.check(functools.partial(Picky, emptied=2), steps=50).errors[:1]
+    assert finding.name == "empty-mask" and "at the step 2" in finding.seen
+
+    class Short(Picky):
+        def mask(self):
+            return super().mask()[:3]
+
+    class Lax(Short):
+        def step(self, action):
+            return super().step(1)
+
+    (finding,) = operant.check(Lax, steps=50).errors
+    assert finding.name == "action-mask" and "shape (3,) at the reset, for [4] actions" in finding.seen
 
 
 def test_a_four_tuple_below_gymnasiums_own_wrappers():

@@ -21,27 +21,19 @@ are separate networks, their gradient's norm is bounded; RMSProp starts from zer
 spread of their returns, for otherwise the critic's errors fill the bound on the norm; states are not weighted by
 discount^t. Advantages are not normalised. A network with memory is trained by back-propagation through the whole
 window.
+
+Steps 2 to 5 are `gradient` and `apply` of `parts/advantage.py`, which A3C has too.
 """
 
-import math
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-from jax import Array
-from jax.flatten_util import ravel_pytree
-
-from operant.contracts import Context, Spec, Window
-from operant.equations import policy_gradient
-from operant.parts.actor_critic import ActorCritic, Batch, State, divergence, value_loss
-from operant.parts.component import check_range, component
+from operant.parts.advantage import AdvantageActorCritic
+from operant.parts.component import component
 from operant.parts.networks import MLP, Recipe
-from operant.parts.optimisers import Optimiser, RMSProp, descend
-from operant.parts.schedules import Linear, Scalar, at
+from operant.parts.optimisers import Optimiser, RMSProp
+from operant.parts.schedules import Linear, Scalar
 
 
 @component
-class A2C(ActorCritic):
+class A2C(AdvantageActorCritic):
     learning_rate: Scalar = Linear(7e-4, 0.0)
     discount: float = 0.99
     gae_lambda: float = 1.0
@@ -52,34 +44,3 @@ class A2C(ActorCritic):
     normalise: tuple[str, ...] = ("rewards",)  # of "observations", "rewards"
     network: Recipe = MLP((64, 64), "tanh")
     optimiser: Optimiser = RMSProp()
-
-    def check(self, spec: Spec) -> None:
-        self.check_window(spec)
-        check_range(self, 0, math.inf, "learning_rate", "value_coefficient", "max_gradient_norm")
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Array]]:
-        # 2. - 3.
-        state, batch, metrics = self.estimate(state, window, context)
-        # 4. As one flat vector, so that the optimiser's step is a few operations and not a few for each array.
-        networks, unravel = ravel_pytree((state.policy.actor, state.critic))
-        loss = lambda flat: self._loss(unravel(flat), batch, context)  # noqa: E731
-        gradient, losses = jax.grad(loss, has_aux=True)(networks)
-        # 5.
-        rate = at(self.learning_rate, context.clock.progress)
-        networks, moments, norm = descend(
-            self.optimiser, gradient, state.optimiser, networks, rate, self.max_gradient_norm
-        )
-        actor, critic = unravel(networks)
-        moved = divergence(actor, batch, context.spec.action_space)
-        metrics |= losses | {"gradient_norm": norm, "approximate_kl": moved}
-        return state.learned(actor, critic, moments), metrics
-
-    def _loss(self, networks: Any, batch: Batch, context: Context) -> tuple[Array, dict[str, Array]]:
-        (actor, critic), (times, (memory, _)) = networks, batch
-        _, outputs, _ = actor.network.unroll(memory, times.features, times.last)
-        distribution = actor.distribution(outputs, context.spec.action_space)
-        policy_loss = jnp.mean(policy_gradient(distribution.log_prob(times.action), times.advantage))
-        of_values, entropy = value_loss(critic, batch), jnp.mean(distribution.entropy())
-        bonus = at(self.entropy_coefficient, context.clock.progress) * entropy
-        metrics = {"policy_loss": policy_loss, "value_loss": of_values, "entropy": entropy}
-        return policy_loss + self.value_coefficient * of_values - bonus, metrics

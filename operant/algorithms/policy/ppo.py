@@ -149,7 +149,7 @@ class PPO(ActorCritic):
     def _loss(self, networks: Any, batch: Batch, beta: Any, context: Context) -> tuple[Array, dict[str, Array]]:
         (actor, critic), (times, (memory, _)), progress = networks, batch, context.clock.progress
         _, outputs, _ = actor.network.unroll(memory, times.features, times.last)
-        distribution = actor.distribution(outputs, context.spec.action_space)
+        distribution = actor.distribution(outputs, context.spec.action_space, times.mask)
         log_ratio = distribution.log_prob(times.action) - times.log_prob
         advantage = times.advantage
         advantage = whiten(advantage)

@@ -1,12 +1,12 @@
 """Actions drawn uniformly, whatever is observed: the mark that everything learned has to beat.
 
-1. a ~ Uniform(A): each discrete action equally likely, each bounded real action uniform over its bounds. An action
-   without bounds, over which nothing is uniform, is standard normal.
+1. a ~ Uniform(A): each discrete action equally likely (where there is an action_mask, each legal one), each bounded
+   real action uniform over its bounds. An action without bounds, over which nothing is uniform, is standard normal.
 
 Nothing is learned, and acting greedily is the same as exploring.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
 import jax
@@ -16,7 +16,8 @@ from jax import Array
 
 from operant.contracts import Context, Spec, Steps, Window
 from operant.parts.component import component
-from operant.parts.heads import num_outputs
+from operant.parts.heads import check_actions, discrete, num_outputs
+from operant.parts.masks import action_mask, masked
 
 
 class State(NamedTuple):
@@ -25,8 +26,10 @@ class State(NamedTuple):
 
 @component
 class Random:
+    masks: ClassVar[bool] = True
+
     def check(self, spec: Spec) -> None:
-        num_outputs(spec.action_space)
+        check_actions(spec)
 
     def window(self) -> Steps:
         return Steps(32)
@@ -40,8 +43,11 @@ class Random:
     def act(
         self, policy: Array, memory: Any, observation: Any, key: Array, context: Context, *, explore: bool
     ) -> tuple[Any, Array, Any]:
-        batch = jax.tree.leaves(observation)[0].shape[0]
-        return memory, uniform(context.spec.action_space, key, batch), ()
+        batch, space = jax.tree.leaves(observation)[0].shape[0], context.spec.action_space
+        mask = action_mask(context.spec.observation_space, observation)
+        if mask is None:
+            return memory, uniform(space, key, batch), ()
+        return memory, discrete(masked(jnp.zeros((batch, num_outputs(space))), mask), space).sample(key), ()
 
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Array]]:
         return state, {}

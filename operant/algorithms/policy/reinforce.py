@@ -14,7 +14,7 @@ gradient unbiased; N episodes to an update. An episode that reaches the time lim
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,8 @@ from operant.contracts import Context, Episodes, Spec, Window
 from operant.equations import discounted_returns, policy_gradient
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.heads import Actor, flat_actions, num_outputs, shaped_actions
+from operant.parts.heads import Actor, check_actions, flat_actions, shaped_actions
+from operant.parts.masks import action_mask
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser, descend
 from operant.parts.schedules import Linear, Scalar, at
@@ -44,9 +45,10 @@ class REINFORCE:
     baseline: bool = True
     network: Recipe = MLP((64, 64), "tanh")
     optimiser: Optimiser = Adam()
+    masks: ClassVar[bool] = True
 
     def check(self, spec: Spec) -> None:
-        num_outputs(spec.action_space)
+        check_actions(spec)
         check_range(self, 0, 1, "discount")
         check_range(self, 0, math.inf, "learning_rate", "max_gradient_norm")
 
@@ -65,7 +67,7 @@ class REINFORCE:
     ) -> tuple[Any, Array, Any]:
         space = context.spec.action_space
         memory, outputs = policy.network(memory, encode(context.spec.observation_space, observation))
-        distribution = policy.distribution(outputs, space)
+        distribution = policy.distribution(outputs, space, action_mask(context.spec.observation_space, observation))
         action = distribution.sample(key) if explore else distribution.mode()
         return memory, shaped_actions(space, action), ()
 
@@ -87,7 +89,8 @@ class REINFORCE:
         def loss(actor: Actor) -> tuple[Array, Array]:
             features = encode(spec.observation_space, steps.observation)
             _, outputs, _ = actor.network.unroll(window.memory, features, steps.last)
-            distribution = actor.distribution(outputs, spec.action_space)
+            mask = action_mask(spec.observation_space, steps.observation)
+            distribution = actor.distribution(outputs, spec.action_space, mask)
             log_prob = distribution.log_prob(flat_actions(spec.action_space, steps.action))
             entropy = jnp.sum(distribution.entropy() * valid) / episodes
             objective = jnp.sum(policy_gradient(log_prob, advantages)) / episodes

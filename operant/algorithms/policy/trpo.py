@@ -91,7 +91,7 @@ class TRPO(ActorCritic):
         def policy(parameters: Array):
             actor = unravel(parameters)
             _, outputs, _ = actor.network.unroll(memory, times.features, times.last)
-            return actor.distribution(outputs, context.spec.action_space)
+            return actor.distribution(outputs, context.spec.action_space, times.mask)
 
         def loss(parameters: Array) -> Array:
             log_ratio = policy(parameters).log_prob(times.action) - times.log_prob

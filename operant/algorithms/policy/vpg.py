@@ -81,6 +81,6 @@ class VPG(ActorCritic):
     def _loss(self, actor: Actor, batch: Batch, context: Context) -> tuple[Array, dict[str, Array]]:
         times, (memory, _) = batch
         _, outputs, _ = actor.network.unroll(memory, times.features, times.last)
-        distribution = actor.distribution(outputs, context.spec.action_space)
+        distribution = actor.distribution(outputs, context.spec.action_space, times.mask)
         loss = jnp.mean(policy_gradient(distribution.log_prob(times.action), times.advantage))
         return loss, {"policy_loss": loss, "entropy": jnp.mean(distribution.entropy())}
