@@ -213,7 +213,7 @@ def test_tree_backup_is_its_box(n):
                 g = DATA.reward[k - 1] + GAMMA * others + GAMMA * policy[a] * g
             s, a = DATA.state[tau], DATA.action[tau]
             q[s, a] += ALPHA * (g - q[s, a])
-    same(learned(TreeBackup(n=n, **SOFT))[0].policy.action_values, q)
+    same(learned(TreeBackup(n=n, target_policy=SOFT["exploration"], **SOFT))[0].policy.action_values, q)
 
 
 # Traces
@@ -309,7 +309,8 @@ def test_without_traces_lambda_methods_are_one_step_methods(kind):
 def test_one_step_of_n_step_methods_is_the_one_step_method():
     same(values_of(NStepTD(n=1, **SHARED)), values_of(TD(**SHARED)))
     same(values_of(NStepSARSA(n=1, **UNIFORM)), values_of(SARSA(**UNIFORM)))
-    same(values_of(TreeBackup(n=1, **SOFT)), values_of(ExpectedSARSA(**SOFT)))
+    same(values_of(TreeBackup(n=1, target_policy=SOFT["exploration"], **SOFT)), values_of(ExpectedSARSA(**SOFT)))
+    same(values_of(TreeBackup(n=1, **SOFT)), values_of(QLearning(**SOFT)))
 
 
 def test_a_greedy_expected_sarsa_is_q_learning():

@@ -2,15 +2,17 @@
 
 Source: Precup, Sutton & Singh 2000; Sutton & Barto 2018, section 7.5 (the box "n-step Tree Backup").
 
-    1.    from S take A by the exploration rule pi, observe R, S'
+    1.    from S take A by the exploration rule, observe R, S'
     2.    for the step tau of n steps ago, and where the episode ended for every step not learned from, oldest first:
     3.        G = R + discount sum_a pi(a|S') Q(S', a),  R alone where S' is terminal
     4.        for k from the newest step down to tau + 1:
     5.            G <- R_k + discount sum_{a != A_k} pi(a|S_k) Q(S_k, a) + discount pi(A_k|S_k) G
     6.        Q(S_tau, A_tau) += alpha [G - Q(S_tau, A_tau)]
 
-Deviations from the book: the target policy is the exploration rule itself, so that n = 1 is expected SARSA; a
-truncated episode bootstraps from its true final state.
+pi, the target policy, is greedy by default, and need not be the one that acts: with n = 1 this is Q-learning. With the
+exploration rule as the target it is expected SARSA.
+
+Deviation from the book: a truncated episode bootstraps from its true final state.
 """
 
 import jax
@@ -21,7 +23,7 @@ from operant.contracts import Context, Spec
 from operant.equations import expected_value
 from operant.equations.recurrence import reverse_recurrence
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.exploration import EpsilonGreedy, Exploration, Greedy, refuse_counts
 from operant.parts.recent import Recent
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import read
@@ -34,7 +36,12 @@ class TreeBackup(StepByStep, Control):
     learning_rate: Scalar = 0.2
     discount: float = 1.0
     exploration: Exploration = EpsilonGreedy(0.1)
+    target_policy: Exploration = Greedy()  # whose values are learned
     initial_value: float = 0.0
+
+    def check(self, spec: Spec) -> None:
+        super().check(spec)
+        refuse_counts(self.target_policy, "tree-backup's target")
 
     def init(self, key: Array, spec: Spec) -> State:
         return self.fresh(spec, Recent.none(spec.num_envs, self.n))
@@ -48,7 +55,7 @@ class TreeBackup(StepByStep, Control):
         def judged(table: Array, states: Array) -> tuple[Array, Array, Array]:
             """Action values, the policy's probabilities, and the values that they give, of some states."""
             values = read(table, states)
-            probabilities = self.exploration.probabilities(values, progress)
+            probabilities = self.target_policy.probabilities(values, progress)
             return values, probabilities, expected_value(values, probabilities)
 
         def learned(tau: Array, loop: tuple[Array, Array]) -> tuple[Array, Array]:
