@@ -60,7 +60,7 @@ class Prioritised:
         """`batch_size` rows by their priorities, in order of their index, with importance weights. Consumes `key`."""
         parts = (jnp.arange(batch_size) + jax.random.uniform(key, (batch_size,))) / batch_size
         index, chance = sum_tree.find(state.tree, parts)
-        weights = (self.size(state) * chance) ** -at(self.beta, progress)
+        weights = chance ** -at(self.beta, progress)  # N would fall out of the next line
         return Draw(index, weights / jnp.max(weights), state.pushes)
 
     def rows(self, state: PrioritisedState, index: Array) -> PyTree:

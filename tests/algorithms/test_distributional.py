@@ -51,7 +51,7 @@ def batch():
     reward[:3] = 0.3, 0.6, -5.0  # atoms on grid points where terminal, and below the support
     discount = np.where(np.arange(ROWS) < 3, 0.0, DISCOUNT).astype(np.float32)
     discount[3] = DISCOUNT**3
-    return jax.tree.map(jnp.asarray, Batch(identity[:ROWS], action, reward, discount, identity[ROWS:]))
+    return Batch(identity[:ROWS], action, reward, discount, identity[ROWS:])
 
 
 @functools.cache
@@ -81,7 +81,7 @@ def outputs(network, features, size):
 @pytest.mark.parametrize("double", [False, True])
 def test_c51_is_the_cross_entropy_to_the_projected_target(double):
     online, target = networks(c51)
-    z, b = np.linspace(-1.0, 2.0, ATOMS), jax.tree.map(np.asarray, batch())
+    z, b = np.linspace(-1.0, 2.0, ATOMS), batch()
     p = softmax(outputs(target, b.following, ATOMS))
     judge = softmax(outputs(online, b.following, ATOMS)) if double else p
     best = (judge @ z).argmax(-1)  # on the expectation, not on the mode
@@ -150,7 +150,7 @@ def test_on_two_atoms_c51_moves_the_mean_as_q_learning_does():
 
 def test_qr_dqn_sums_over_estimates_the_means_over_targets():
     online, target = networks(qr)
-    b = jax.tree.map(np.asarray, batch())
+    b = batch()
     there, here = outputs(target, b.following, 4), outputs(online, b.features, 4)
     best = there.mean(-1).argmax(-1)
     _, loss, _, priorities = losses(qr)
@@ -189,7 +189,7 @@ def implicit(network, features, fractions):
 
 def test_iqn_is_the_quantile_loss_at_drawn_fractions():
     online, target = networks(iqn)
-    b = jax.tree.map(np.asarray, batch())
+    b = batch()
     tau = np.asarray(jax.random.uniform(KEY, (ROWS, 4)))  # the test gives one key for both
     goal, loss, _, _ = losses(iqn)
     grid = np.broadcast_to((np.arange(8) + 0.5) / 8, (ROWS, 8))
@@ -219,7 +219,7 @@ def test_actions_are_those_of_the_highest_mean(algorithm):
 def test_priorities_come_back_to_the_rows_and_weights_enter_the_loss():
     """One update of DQN from a replay with priorities: |y - Q| + 1e-6 for what was drawn, the highest for the rest."""
     algorithm = DQN(
-        learning_rate=0.0, discount=DISCOUNT, num_steps=4, warmup=0, batch_size=3, replay=Prioritised(8, 1.0, 1.0),
+        learning_rate=0.0, discount=DISCOUNT, num_steps=4, warmup=0, batch_size=6, replay=Prioritised(8, 1.0, 1.0),
         network=MLP(()), target_every=10**6,
     )  # fmt: skip
     b = batch()
@@ -245,12 +245,13 @@ def test_priorities_come_back_to_the_rows_and_weights_enter_the_loss():
     error = np.abs(y - q[np.arange(ROWS), np.asarray(b.action)])
     leaves = np.asarray(after.replay.tree.leaves).ravel()[:ROWS]
     drawn = np.abs(leaves - 1.0) > 1e-6
-    assert 1 <= drawn.sum() <= 3
+    assert 4 <= drawn.sum() <= 6
     np.testing.assert_allclose(leaves[drawn], error[drawn] + SMALLEST, rtol=1e-4)
     assert float(metrics["loss"].count) == 1.0
-    draw = algorithm.replay.draw(after.replay, KEY, 3, 0.0)
+    draw = algorithm.replay.draw(after.replay, KEY, 6, 0.0)
     index = np.asarray(draw.index)
     weights = (ROWS * leaves[index] / leaves.sum()) ** -1.0
+    assert weights.max() > 1.3 * weights.min()
     np.testing.assert_allclose(again["loss"], np.mean(weights / weights.max() * 0.5 * error[index] ** 2), rtol=1e-4)
 
 

@@ -93,7 +93,7 @@ def test_importance_weights_have_the_annealed_power_and_the_largest_is_one(progr
     np.testing.assert_allclose(draw.weights.max(), 1.0, rtol=1e-6)
 
 
-def test_weights_count_the_rows_that_are_filled():
+def test_only_rows_that_are_filled_are_drawn():
     replay = Prioritised(ROWS, 1.0, 1.0)
     state = filled(replay, 2)
     draw = replay.draw(state, KEY, 12, 0.0)
