@@ -44,6 +44,8 @@ def test_what_there_is():
         ("ppo", "Breakout-MinAtar"),
         ("ppo", "Freeway-MinAtar"),
         ("ppo", "SpaceInvaders-MinAtar"),
+        ("ppo", "CartPolePositions-v1"),
+        ("ppo", "MemoryChain-bsuite"),
         ("dqn", "CartPole-v1"),
         ("reinforce", "CartPole-v1"),
         ("a2c", "CartPole-v1"),
