@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from operant.api import Agent, Agents, load, resume, train
     from operant.checking.run import check
     from operant.environments import make
+    from operant.grids import Grid
     from operant.learner import Learner
     from operant.parts.component import component
     from operant.portable.policy import load_numpy
@@ -61,6 +62,7 @@ _HOMES = {
     "train": "operant.api",
     "check": "operant.checking.run",
     "make": "operant.environments",
+    "Grid": "operant.grids",
     "Learner": "operant.learner",
     "component": "operant.parts.component",
     "load_numpy": "operant.portable.policy",
@@ -125,6 +127,7 @@ __all__ = [
     "DynaQ",
     "ExpectedSARSA",
     "GradientBandit",
+    "Grid",
     "Learner",
     "MCPrediction",
     "MonteCarlo",

@@ -192,7 +192,9 @@ class Agents(Sequence[Agent]):
     ) -> list[Evaluation]:
         """The evaluation of every seed, all on the same episodes' seeds."""
         policies = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *(agent.policy for agent in self))
-        results = evaluate_policies(self[0], policies, episodes, seed, environment)
+        own = [agent.algorithm for agent in self]  # those of a grid differ, and may act differently by it
+        algorithm = own if len({id(each) for each in own}) > 1 else own[0]
+        results = evaluate_policies(self[0], policies, episodes, seed, environment, algorithm=algorithm)
         self._scores = [result.mean for result in results]
         return results
 
@@ -240,9 +242,15 @@ def over_seeds(results: Sequence[Evaluation]) -> Evaluation:
 
 
 def evaluate_policies(
-    agent: Agent, policies: Any, episodes: int, seed: int, environment: EnvironmentLike | None, explore: bool = False
+    agent: Agent,
+    policies: Any,
+    episodes: int,
+    seed: int,
+    environment: EnvironmentLike | None,
+    explore: bool = False,
+    algorithm: Any = None,
 ) -> list[Evaluation]:
-    """Evaluate policies `[N, ...]` of one algorithm, each on the same seeds."""
+    """Evaluate policies `[N, ...]`, each on the same seeds; `algorithm`, in place of the agent's, may be a list."""
     if episodes < 1:
         raise OperantError(f"episodes must be at least 1, not {episodes}")
     given = environment if environment is not None else agent.environment
@@ -252,7 +260,8 @@ def evaluate_policies(
     kwargs = None if is_made(given) else agent.description.get("env_kwargs")
     world = make(given, min(episodes, 16), backend, kwargs, has_mask(agent.observation_space))
     try:
-        return evaluation.evaluator(agent.algorithm, world, episodes, explore, once=True)(policies, seed)
+        algorithm = agent.algorithm if algorithm is None else algorithm
+        return evaluation.evaluator(algorithm, world, episodes, explore, once=True)(policies, seed)
     finally:
         release(world)
 

@@ -90,7 +90,8 @@ def selection_of(driver: Any, environment: EnvironmentLike, description: dict[st
         masks = has_mask(world.observation_space)
         world = make(environment, EVALUATION_ENVS, "gymnasium", description["env_kwargs"], masks)
     every = max(1, math.ceil(description["evaluate_every"] / driver.steps_per_iteration))
-    return Selection(driver.members[0], world, description["seeds"], every, description["stop_at"])
+    algorithm = driver.members if description["grid"] else driver.members[0]
+    return Selection(algorithm, world, description["seeds"], every, description["stop_at"])
 
 
 def run(

@@ -3,15 +3,19 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import operant
 from operant import grids
 from operant.cli import main
+from operant.core.evaluation import evaluator
 from operant.core.statistics import Evaluation
+from operant.environments import make
 from operant.errors import OperantError
 from operant.kinds import NUMBER, gridded, single, whole
+from operant.parts.component import component
 from operant.parts.critics import Separate
 from operant.parts.exploration import EpsilonGreedy
 from operant.parts.networks import MLP
@@ -95,6 +99,28 @@ def test_64_members_are_each_what_they_are_alone():
     results = grid.evaluate_settings(episodes=2)
     assert len(results) == 64 and all(isinstance(result, Evaluation) for result in results)
     np.testing.assert_allclose(results[number].mean, alone.evaluate(2).mean)
+
+
+@component
+class Pusher:
+    """Pushes right where the pole leans further right than `angle`."""
+
+    angle: float = 0.0
+
+    def start(self, policy, key, spec):
+        return ()
+
+    def act(self, policy, memory, observation, key, context, *, explore):
+        return (), jnp.int32(observation[:, 2] > self.angle), ()
+
+
+@pytest.mark.parametrize("backend", ["compiled", "gymnasium"])
+def test_each_policy_is_evaluated_with_its_own_algorithm(backend):
+    world, policies = make("CartPole-v1", 2, backend), jnp.zeros((2, 1))
+    always, leaning = evaluator([Pusher(-9.0), Pusher(0.0)], world, 4)(policies, 0)
+    (alone,) = evaluator(Pusher(0.0), world, 4)(policies[:1], 0)
+    np.testing.assert_array_equal(leaning.returns, alone.returns)
+    assert always.returns.max() < 12 < leaning.returns.min()
 
 
 def test_a_grid_on_the_command_line(tmp_path, capsys):

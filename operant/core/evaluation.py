@@ -131,12 +131,17 @@ def evaluator(
 ) -> Callable[[Any, int], list[Evaluation]]:
     """`evaluate(policies [N, ...], seed)`: one evaluation a policy, all on the same episodes' seeds.
 
-    Its program is compiled in the first call, in less time where it is to be called only `once`.
+    `algorithm` is that of all policies, or a list of their own ones, which differ in data alone. The program is
+    compiled in the first call, in less time where it is to be called only `once`.
     """
-    algorithm = strong(algorithm)
+    own = [strong(each) for each in algorithm] if isinstance(algorithm, list) else None
+    if own is not None and isinstance(environment, Compiled):
+        algorithm = jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *own)
+    elif own is None:
+        algorithm = strong(algorithm)
     if isinstance(environment, Compiled):
         together = jax.jit(
-            jax.vmap(compiled_evaluator(environment, episodes, explore), in_axes=(None, 0, None)),
+            jax.vmap(compiled_evaluator(environment, episodes, explore), in_axes=(None if own is None else 0, 0, None)),
             compiler_options=runtime.once() if once else None,
         )
 
@@ -145,13 +150,13 @@ def evaluator(
             return [tallied(jax.tree.map(lambda leaf, k=k: leaf[k], tally)) for k in range(len(tally.returns))]
 
         return evaluate
-    alone = host_evaluator(algorithm, environment, episodes, explore)
+    alone = [host_evaluator(each, environment, episodes, explore) for each in own or [algorithm]]
 
     def in_turn(policies: Any, seed: int) -> list[Evaluation]:
         count = jax.tree.leaves(policies)[0].shape[0]
         # Apart from the training seeds, which count up from a run's own.
         apart = seed + 1_000_003
-        return [alone(jax.tree.map(lambda leaf, k=k: leaf[k], policies), apart) for k in range(count)]
+        return [alone[k % len(alone)](jax.tree.map(lambda leaf, k=k: leaf[k], policies), apart) for k in range(count)]
 
     return in_turn
 
