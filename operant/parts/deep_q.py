@@ -12,7 +12,7 @@ from jax import Array
 from operant.contracts import Context, Ratio, Spec, Steps, Window
 from operant.errors import OperantError
 from operant.parts.bootstraps import Bootstrap
-from operant.parts.component import check_range
+from operant.parts.component import check_positive, check_range
 from operant.parts.encoders import encode, features_shape
 from operant.parts.exploration import Exploration, refuse_counts
 from operant.parts.heads import Network, has_memory
@@ -104,8 +104,13 @@ class DeepQ:
         refuse_counts(self.exploration, name)
         whole = "num_steps", "num_updates", "batch_size", "target_every", "n_step"
         check_range(self, 1, math.inf, *whole)
-        check_range(self, 0, math.inf, "warmup", "learning_rate", "max_gradient_norm")
+        check_range(self, 0, math.inf, "warmup", "learning_rate")
+        check_positive(self, "max_gradient_norm")
         check_range(self, 0, 1, "discount")
+        steps = self.num_steps * spec.num_envs
+        if self._period(steps) * steps >= 2**31:
+            multiple = self.target_every // steps * steps
+            raise OperantError(f"a target_every of {self.target_every} cannot be counted here: try {multiple}")
         if self.bootstrap.one_step and self.n_step > 1:
             raise OperantError(f"{type(self.bootstrap).__name__} is defined for n_step 1, not {self.n_step}")
         if self.replay.capacity < self.batch_size:
@@ -117,6 +122,10 @@ class DeepQ:
 
     def window(self) -> Steps:
         return Steps(self.num_steps)
+
+    def _period(self, per_window: int) -> int:
+        """After how many windows of so many steps the target's copies fall on the same places again."""
+        return self.target_every // math.gcd(self.target_every, per_window)
 
     def init(self, key: Array, spec: Spec) -> State:
         network = self._build(key, spec)
@@ -158,7 +167,7 @@ class DeepQ:
         times = jnp.where(warm, self.num_updates, 0)
         (network, optimiser, replay), totals = jax.lax.fori_loop(0, times, update, (learner, nothing))
         # The target, where a multiple of `target_every` was reached within this window.
-        crossed = windows % self.target_every * per_window % self.target_every < per_window
+        crossed = windows % self._period(per_window) * per_window % self.target_every < per_window
         target = jax.lax.cond(crossed, lambda: network, lambda: state.target)
         ratios = {name: Ratio(total / self.num_updates, jnp.float32(warm)) for name, total in totals.items()}
         return State(network, target, optimiser, replay, carried), ratios

@@ -250,6 +250,20 @@ def test_billions_of_steps_do_not_overflow(fresh, window):
         np.testing.assert_array_equal(table(state.target), table(fresh.policy if due else fresh.target))
 
 
+@pytest.mark.parametrize(("num_steps", "every"), [(5_120, 10**6), (1_024, 999_999), (10, 10_000_000)])
+def test_long_intervals_between_copies_do_not_overflow(num_steps, every):
+    period = DQN(target_every=every)._period(num_steps)
+    windows = np.random.default_rng(0).integers(0, 2**31 - 1, 1000)
+    assert windows.max() % period * num_steps < 2**31
+    exact = windows * num_steps % every  # in int64
+    np.testing.assert_array_equal(np.int32(windows % period) * np.int32(num_steps) % np.int32(every), exact)
+
+
+def test_an_interval_that_cannot_be_counted_is_refused():
+    with pytest.raises(OperantError, match="a target_every of 1000000007 cannot be counted here: try 1000000004"):
+        dataclasses.replace(PLAIN, target_every=10**9 + 7, num_steps=2).check(spec_of(2, 2))
+
+
 def test_epsilon_follows_progress_and_greedy_ignores_it(fresh):
     algorithm = dataclasses.replace(PLAIN, exploration=EpsilonGreedy(Linear(1.0, 0.1, over=0.5)))
     many = 4000

@@ -35,7 +35,7 @@ from operant.contracts import Context, Spec, Window
 from operant.equations import clipped_surrogate, kl_k3, surrogate, whiten
 from operant.errors import OperantError
 from operant.parts.actor_critic import ActorCritic, Batch, State, batch_epochs, divergence, value_loss
-from operant.parts.component import check_range, component
+from operant.parts.component import check_positive, check_range, component
 from operant.parts.critics import Separate, Shared
 from operant.parts.heads import bodiless, tied
 from operant.parts.networks import MLP, Recipe
@@ -69,7 +69,8 @@ class PPO(ActorCritic):
     def check(self, spec: Spec) -> None:
         self.check_window(spec)
         check_range(self, 1, math.inf, "num_epochs", "num_minibatches")
-        check_range(self, 0, math.inf, "learning_rate", "clip", "max_gradient_norm", "target_kl", "value_coefficient")
+        check_range(self, 0, math.inf, "learning_rate", "clip", "target_kl", "value_coefficient")
+        check_positive(self, "max_gradient_norm")
         self.check_minibatches(spec, self.num_minibatches)
         if spec.num_envs * self.num_steps == self.num_minibatches:
             raise OperantError("advantages are normalised in each minibatch: one of a single step has none left")

@@ -22,7 +22,7 @@ from jax import Array
 
 from operant.contracts import Context, Episodes, Spec, Window
 from operant.equations import discounted_returns, policy_gradient
-from operant.parts.component import check_range, component
+from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
 from operant.parts.heads import Actor, check_actions, flat_actions, shaped_actions
 from operant.parts.masks import action_mask
@@ -50,7 +50,8 @@ class REINFORCE:
     def check(self, spec: Spec) -> None:
         check_actions(spec)
         check_range(self, 0, 1, "discount")
-        check_range(self, 0, math.inf, "learning_rate", "max_gradient_norm")
+        check_range(self, 0, math.inf, "learning_rate")
+        check_positive(self, "max_gradient_norm")
 
     def window(self) -> Episodes:
         return Episodes()

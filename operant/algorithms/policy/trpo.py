@@ -63,6 +63,8 @@ class TRPO(ActorCritic):
         check_range(self, 1, math.inf, "num_products", "num_epochs", "num_minibatches")
         check_range(self, 0, math.inf, "damping", "num_backtracks", "critic_learning_rate")
         check_range(self, 0, 1, "backtrack")
+        if self.num_backtracks == 0:
+            check_positive(self, "damping")  # nothing would catch a step along a direction without curvature
         check_positive(self, "max_kl")
         self.check_minibatches(spec, self.num_minibatches)
 

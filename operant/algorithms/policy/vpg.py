@@ -29,7 +29,7 @@ from jax import Array
 from operant.contracts import Context, Spec, Window
 from operant.equations import policy_gradient
 from operant.parts.actor_critic import ActorCritic, Batch, State, divergence, fit_critic
-from operant.parts.component import check_range, component
+from operant.parts.component import check_positive, check_range, component
 from operant.parts.heads import Actor
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser, descend
@@ -53,7 +53,8 @@ class VPG(ActorCritic):
     def check(self, spec: Spec) -> None:
         self.check_window(spec)
         check_range(self, 1, math.inf, "num_epochs", "num_minibatches")
-        check_range(self, 0, math.inf, "learning_rate", "critic_learning_rate", "max_gradient_norm")
+        check_range(self, 0, math.inf, "learning_rate", "critic_learning_rate")
+        check_positive(self, "max_gradient_norm")
         self.check_minibatches(spec, self.num_minibatches)
 
     def init(self, key: Array, spec: Spec) -> State:

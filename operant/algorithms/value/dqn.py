@@ -15,13 +15,12 @@ the maximum, double Q-learning or Munchausen. Returns of `n_step` steps, a `Prio
 `Noisy` networks are values of fields.
 
 Deviations from the paper: the squared loss instead of clipped errors by default, because rewards are not clipped
-either (with values near 100 a threshold of 1 regresses to the median, forgets the rare terminal steps and diverges
-on CartPole); Adam instead of RMSProp by default; epsilon follows training progress; a truncated
-episode bootstraps from its true final observation. `warmup` and `target_every` count environment steps over all
-environments and take effect between windows.
+either (with values near 100 a threshold of 1 regresses to the median, and with these settings the rare terminal steps
+were forgotten: docs/architecture.md); Adam instead of RMSProp by default; epsilon follows training progress, and the
+replay is first filled by the exploration rule; a truncated episode bootstraps from its true final observation. Returns
+of several steps are not corrected for the policy that acted.
 """
 
-import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -30,7 +29,7 @@ from jax import Array
 from operant.contracts import Spec
 from operant.equations import huber, squared
 from operant.parts.bootstraps import Bootstrap, Max
-from operant.parts.component import check_range, component
+from operant.parts.component import check_positive, component
 from operant.parts.deep_q import DeepQ, Goal, taken
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.networks import MLP, Recipe
@@ -60,7 +59,7 @@ class DQN(DeepQ):
 
     def check(self, spec: Spec) -> None:
         super().check(spec)
-        check_range(self, 0, math.inf, "huber_threshold")
+        check_positive(self, "huber_threshold")
 
     @property
     def outputs(self) -> int:
