@@ -1,5 +1,6 @@
 """The catalogue, and algorithms that installed packages register."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 
 import operant
 from operant import catalogue
+from operant.arguments import make_algorithm
 from operant.errors import OperantError
+from operant.parts.describe import build, fields_of
 
 MODULE = '''
 import operant
@@ -73,6 +76,16 @@ def test_names_are_read_without_importing(installed, capsys):
     assert "installed_theirs" not in sys.modules
     err = capsys.readouterr().err  # each said once
     assert err.count("\n") == 2 and "'dqn' is another's" in err and "'bad name' is no name" in err
+
+
+def test_a_composition_is_an_entry_with_fields_of_its_own():
+    rainbow = catalogue.find("rainbow")
+    assert rainbow.make is operant.C51 and catalogue.entry_of(rainbow.default()).name == "c51"
+    made = make_algorithm("rainbow", {"v_max": 10.0})
+    assert made == dataclasses.replace(rainbow.default(), v_max=10.0)
+    assert made.n_step == 3 and type(made.replay).__name__ == "Prioritised" and made != operant.C51(v_max=10.0)
+    told = json.loads(json.dumps(fields_of(made)))  # as a run.json has it
+    assert build(rainbow.make, told, "run.json") == made
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def written(flags):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_defaults_written_out_are_read_back(name):
-    default = catalogue.find(name).make()
+    default = catalogue.find(name).default()
     argv = written(flags_of(default))
     assert len(argv) > 2 * len(dataclasses.fields(default)) - 2
     assert read(default, *argv) == default
@@ -43,7 +43,7 @@ def test_defaults_written_out_are_read_back(name):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_field_has_a_flag_with_an_explanation(name):
-    default = catalogue.find(name).make()
+    default = catalogue.find(name).default()
     flags = {flag.name: flag for flag in flags_of(default)}
     for field in dataclasses.fields(default):
         assert flags[field.name].help, field.name
