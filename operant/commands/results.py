@@ -102,9 +102,7 @@ def facts_of(agents: Agent | Agents) -> dict[str, Any]:
 
 
 def told_of(agents: Agent | Agents, each: list[Evaluation]) -> dict[str, Any]:
-    """The evaluation as recorded: for several seeds the interval over seeds, and each seed's mean; of a grid these of
-    each setting.
-    """
+    """The evaluation as recorded: the interval over seeds and each one's mean, of a grid for each setting."""
     if isinstance(agents, Grid):
         groups = zip(agents.settings, agents.grouped(each), strict=True)
         return {"settings": [{"setting": described(setting)} | summarised(group) for setting, group in groups]}
