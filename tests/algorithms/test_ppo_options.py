@@ -159,7 +159,7 @@ def test_two_optimisers_at_one_rate_are_one():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("network", [MLP((4,)), GRU(4, (3,))], ids=["mlp", "gru"])
+@pytest.mark.parametrize("network", [MLP((4,)), pytest.param(GRU(4, (3,)), marks=pytest.mark.slow)], ids=["mlp", "gru"])
 def test_a_shared_body_is_taught_by_both_losses(network):
     once = dataclasses.replace(PLAIN, num_epochs=1, network=network, optimiser=Recording(1))
     shared = dataclasses.replace(once, critic=Shared())
@@ -204,10 +204,11 @@ def test_the_spread_of_continuous_actions():
     x, context = np.asarray(features, np.float64), Context(spec, Clock(jnp.int32(0), jnp.float32(0)))
     for spread in (Independent(-1.0), StateDependent(low=-0.5, high=0.7)):
         algorithm = dataclasses.replace(PLAIN, log_std=spread)
-        state = algorithm.init(jax.random.key(0), spec)
+        state = jax.jit(lambda key, own=algorithm: own.init(key, spec))(jax.random.key(0))
         weight = lambda s: s.policy.actor.network.head.weight  # noqa: E731
         state = eqx.tree_at(weight, state, 100.0 * weight(state))
-        _, action, stored = algorithm.act(state.policy, (), features, jax.random.key(1), context, explore=True)
+        act = jax.jit(functools.partial(algorithm.act, context=context), static_argnames="explore")
+        _, action, stored = act(state.policy, (), features, jax.random.key(1), explore=True)
         outputs = linear(state.policy.actor.network.head, x)
         if isinstance(spread, Independent):
             assert outputs.shape == (200, 2) and np.all(np.asarray(state.policy.actor.log_std) == -1.0)
@@ -219,7 +220,7 @@ def test_the_spread_of_continuous_actions():
                 assert 0 < (log_std == bound).mean() < 0.9
         expected = norm.logpdf(np.asarray(action), mean, np.exp(log_std)).sum(axis=1)
         np.testing.assert_allclose(stored, expected, rtol=1e-3, atol=1e-3)
-        _, greedy, _ = algorithm.act(state.policy, (), features, jax.random.key(1), context, explore=False)
+        _, greedy, _ = act(state.policy, (), features, jax.random.key(1), explore=False)
         np.testing.assert_allclose(greedy, mean, rtol=1e-4, atol=1e-4)
 
 
