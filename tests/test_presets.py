@@ -49,6 +49,7 @@ def test_what_there_is():
         ("dqn", "CartPole-v1"),
         ("reinforce", "CartPole-v1"),
         ("a2c", "CartPole-v1"),
+        ("a3c", "CartPole-v1"),
         ("vpg", "CartPole-v1"),
         ("trpo", "CartPole-v1"),
         ("trpo", "Pendulum-v1"),

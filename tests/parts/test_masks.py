@@ -62,8 +62,8 @@ def test_gradients_are_finite_and_do_not_reach_illegal_actions():
 
 def test_an_illegal_action_is_never_sampled_nor_greedy():
     logits = loud().at[:, 1].set(80.0)  # what the unmasked policy would nearly always take
-    sample = jax.jit(jax.vmap(lambda key: discrete(masked(logits, jnp.asarray(MASK)), SPACE).sample(key)))
-    actions = np.asarray(sample(jax.random.split(jax.random.key(0), 100_000)))
+    many = jnp.broadcast_to(masked(logits, jnp.asarray(MASK)), (100_000, *MASK.shape))
+    actions = np.asarray(jax.jit(lambda logits, key: discrete(logits, SPACE).sample(key))(many, jax.random.key(0)))
     for row in range(3):
         for choice, start in ((0, 0), (1, 3)):
             counts = np.bincount(actions[:, row, choice], minlength=3 - choice)
