@@ -86,7 +86,7 @@ class Loop:
     def learn(self, carry: HostCarry) -> HostCarry:
         """One iteration from the window that is full; consumes `carry`."""
         if self.rollout.severed:
-            carry = carry._replace(state=_severed(carry.state))
+            carry = carry._replace(state=severed(carry.state))
         window, ratios = self.rollout.close()
         return self._learn(self.algorithm, carry, window, ratios, self._clock)
 
@@ -133,7 +133,7 @@ def _begun(spec: Spec) -> Context:
     return Context(spec, Clock(jnp.int32(0), jnp.float32(0)))
 
 
-def _severed(state: Any) -> Any:
+def severed(state: Any) -> Any:
     """`state` at the start of an episode in every stream."""
     carried = getattr(state, "carried", ())
     return state._replace(carried=jax.tree.map(jnp.zeros_like, carried)) if jax.tree.leaves(carried) else state

@@ -39,12 +39,19 @@ class Policy(NamedTuple):
     moments: Moments  # of the features, where they are normalised
 
 
+class Carried(NamedTuple):
+    """What streams carry from window to window, zero at the start of an episode, `[slots, ...]`."""
+
+    memory: Any  # the critic's
+    returns: Array  # discounted sums of past rewards
+
+
 class State(NamedTuple):
     policy: Policy
     critic: Network
-    memory: Any  # the critic's, [slots, ...]
+    carried: Carried
     optimiser: Any
-    scale: ReturnScale
+    scale: Moments  # of the sums that are carried
     beta: Any = ()  # the weight of a penalty that adapts, where there is one
 
     def learned(self, actor: Actor, critic: Network, optimiser: Any) -> "State":
@@ -68,7 +75,7 @@ Batch: TypeAlias = tuple[Times, tuple[Any, Any]]  # with actor's and critic's me
 
 
 class ActorCritic:
-    """Mixed into learners with an actor and a critic in separate networks, taught by running windows.
+    """Mixed into learners with an actor and a critic, taught by running windows.
 
     A truncated step bootstraps from the value of its true final observation. Rewards and observations are normalised
     where `normalise` says so; log-probabilities of the actions are remembered. Networks with memory are trained by
@@ -116,7 +123,8 @@ class ActorCritic:
         actor = Actor(self.network, key_actor, shape, spec.action_space, gain=0.01, spread=self.log_std)
         critic = Network(self.network, key_critic, shape, 1, gain=1.0)
         policy = Policy(actor, Moments.init(shape))
-        return State(policy, critic, critic.start(spec.num_envs), (), ReturnScale.init(spec.num_envs))
+        carried = Carried(critic.start(spec.num_envs), jnp.zeros(spec.num_envs))
+        return State(policy, critic, carried, (), Moments.init())
 
     def init(self, key: Array, spec: Spec) -> State:
         """The state before the first step; one optimiser for actor and critic together, as one flat vector."""
@@ -147,16 +155,16 @@ class ActorCritic:
         steps, policy, spec = window.steps, state.policy, context.spec
         features = self._features(policy, steps.observation, spec)
         following = self._features(policy, steps.next_observation, spec)
-        memory = jax.tree.map(lambda leaf: leaf[window.slots], state.memory)
+        memory, returns = jax.tree.map(lambda leaf: leaf[window.slots], state.carried)
         critic = tied(policy.actor, state.critic)
-        carried, values, after = critic.unroll(memory, features, steps.last)
+        remembered, values, after = critic.unroll(memory, features, steps.last)
         next_values = next_outputs(critic, values, after, following, steps.truncated)[..., 0]
         values = values[..., 0]
         scale, rewards = state.scale, steps.reward
         if "rewards" in self.normalise:
-            running = scale.returns[window.slots]
-            continued, rewards = update_and_scale(scale._replace(returns=running), rewards, steps.last, self.discount)
-            scale = continued._replace(returns=scale.returns.at[window.slots].set(continued.returns))
+            (scale, returns), rewards = update_and_scale(
+                ReturnScale(scale, returns), rewards, steps.last, self.discount
+            )
         advantages, targets = self.judged(state, window, features, rewards, values, next_values, context)
         action = flat_actions(spec.action_space, steps.action)
         mask = action_mask(spec.observation_space, steps.observation)
@@ -165,8 +173,9 @@ class ActorCritic:
         if "observations" in self.normalise:
             moments = update(policy.moments, encode(spec.observation_space, steps.observation))
             policy = policy._replace(moments=moments)
-        carried = jax.tree.map(lambda whole, part: whole.at[window.slots].set(part), state.memory, carried)
-        state = state._replace(policy=policy, memory=carried, scale=scale)
+        put = lambda whole, part: whole.at[window.slots].set(part)  # noqa: E731
+        carried = jax.tree.map(put, state.carried, Carried(remembered, returns))
+        state = state._replace(policy=policy, carried=carried, scale=scale)
         metrics = {
             "explained_variance": explained_variance(values, targets),
             "target_min": jnp.min(targets),

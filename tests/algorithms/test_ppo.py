@@ -19,6 +19,7 @@ from scipy.stats import norm
 
 from operant.algorithms.policy.ppo import PPO
 from operant.contracts import Clock, Context, Spec, Step, Steps, Window
+from operant.core.loop import severed
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 from operant.parts.normalisers import Moments
@@ -402,8 +403,8 @@ def test_running_returns_start_anew_with_each_episode_and_belong_to_slots(small)
         now = state
         for one, (returns, variance) in zip(windows, expected, strict=True):
             now, _ = learned(NORMALISING, now, one, spec=SMALL)
-            np.testing.assert_allclose(now.scale.returns, returns, rtol=1e-4, atol=1e-6)
-            np.testing.assert_allclose(now.scale.moments.variance, variance, rtol=1e-4)
+            np.testing.assert_allclose(now.carried.returns, returns, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(now.scale.variance, variance, rtol=1e-4)
 
 
 # Other action spaces.
@@ -490,15 +491,32 @@ def test_the_critics_memory_goes_on_from_window_to_window_by_slots(remembering):
     )
     for one in (first, mixed):
         once, _ = learned(RECURRENT, state, one, spec=COLUMNS)
-        np.testing.assert_allclose(once.memory, halfway, atol=1e-6)
+        np.testing.assert_allclose(once.carried.memory, halfway, atol=1e-6)
         twice, _ = learned(RECURRENT, once, second, spec=COLUMNS)
-        np.testing.assert_allclose(twice.memory, whole, atol=1e-6)
+        np.testing.assert_allclose(twice.carried.memory, whole, atol=1e-6)
+
+
+def test_a_loop_whose_environments_were_reset_between_windows_clears_what_streams_carry(remembering):
+    state, first, second = remembering
+    cut, _ = learned(dataclasses.replace(RECURRENT, normalise=("rewards",)), state, first, spec=COLUMNS)
+    assert all(np.abs(np.asarray(leaf)).max() > 1e-3 for leaf in jax.tree.leaves(cut.carried))
+    anew = severed(cut)
+    for new, fresh in zip(jax.tree.leaves(anew.carried), jax.tree.leaves(state.carried), strict=True):
+        np.testing.assert_array_equal(new, fresh)
+    for new, old in zip(
+        jax.tree.leaves(anew._replace(carried=())), jax.tree.leaves(cut._replace(carried=())), strict=True
+    ):
+        np.testing.assert_array_equal(new, old)
+    memory = learned(RECURRENT, anew, second, spec=COLUMNS)[0].carried.memory
+    assert np.abs(np.asarray(memory - learned(RECURRENT, cut, second, spec=COLUMNS)[0].carried.memory)).max() > 1e-4
 
 
 def test_values_bootstrap_through_the_memory_before_any_restart(remembering):
     state, _, window = remembering
     carried = jnp.float32(np.random.default_rng(1).normal(size=(ENVS, 3)))
-    _, metrics = learned(RECURRENT, state._replace(memory=carried), window, spec=COLUMNS)
+    _, metrics = learned(
+        RECURRENT, state._replace(carried=state.carried._replace(memory=carried)), window, spec=COLUMNS
+    )
     memory = carried
     values, after = np.zeros((LENGTH, ENVS)), np.zeros((LENGTH, ENVS))
     for t in range(LENGTH):

@@ -101,7 +101,7 @@ def test_two_threads_share_the_windows_and_count_their_staleness(correction, car
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(carry.state))
     assert carry.totals["episode_length"].count > 0
     # Each actor keeps to its own slots of the critic's memory and has environments of its own.
-    assert np.abs(np.asarray(carry.state.memory)).reshape(2, -1).max(axis=1).all()
+    assert np.abs(np.asarray(carry.state.carried.memory)).reshape(2, -1).max(axis=1).all()
     first, second = (np.asarray(stream.observation) for stream in carry.streams)
     assert not np.array_equal(first, second)
 
