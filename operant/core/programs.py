@@ -28,7 +28,7 @@ class Programs:
             least = spec.num_envs // algorithm.num_actors * algorithm.num_actors
             told = " or ".join(str(n) for n in (least, least + algorithm.num_actors) if n)
             raise OperantError(
-                f"{spec.num_envs} environments are no equal shares for {algorithm.num_actors} actors: {told}"
+                f"{spec.num_envs} environments cannot be shared equally by {algorithm.num_actors} actors: {told} can"
             )
         if not isinstance(window, Steps):
             raise OperantError(

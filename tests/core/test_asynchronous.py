@@ -106,6 +106,7 @@ def test_two_threads_share_the_windows_and_count_their_staleness(correction, car
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_a_run_is_saved_resumed_evaluated_and_told_like_any_other(tmp_path, capsys):
     common = {"num_envs": 4, "steps": 2_000, "progress": "plain", "evaluate_every": 1_000}
     whole = operant.train(TINY, "CartPole-v1", out=tmp_path / "whole", **common)
@@ -128,6 +129,7 @@ def test_several_seeds_take_turns():
         assert same(agent.policy, alone.policy)
 
 
+@pytest.mark.slow
 def test_divergence_stays_out_of_what_is_shared(tmp_path):
     with pytest.raises(DivergedError, match="the reward became NaN or infinite by step"):
         operant.train(PAIR, Poison(), steps=4_000, num_envs=2, out=tmp_path / "run", progress="none")
@@ -138,8 +140,8 @@ def test_divergence_stays_out_of_what_is_shared(tmp_path):
 @pytest.mark.parametrize(
     ("environment", "fields", "words"),
     [
-        ("CartPole-v1", {"num_envs": 7}, "7 environments are no equal shares for 2 actors: 6 or 8"),
-        ("CartPole-v1", {"num_envs": 1}, "1 environments are no equal shares for 2 actors: 2"),
+        ("CartPole-v1", {"num_envs": 7}, "7 environments cannot be shared equally by 2 actors: 6 or 8 can"),
+        ("CartPole-v1", {"num_envs": 1}, "1 environments cannot be shared equally by 2 actors: 2 can"),
         (Fragile(), {}, "2 actors need environments of their own beside Fragile: give a class"),
     ],
 )
@@ -149,6 +151,7 @@ def test_shares_that_are_not_equal_are_refused(environment, fields, words, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_what_no_process_can_import_is_served_by_threads(tmp_path):
     class Local(Fragile):
         pass
