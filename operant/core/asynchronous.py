@@ -18,6 +18,7 @@ import numpy as np
 from operant.contracts import Array, Asynchronous, Ratio, Spec
 from operant.core import keys, runtime
 from operant.core.crews import Crew, Job, Processes, Threads
+from operant.core.loop import severed
 from operant.core.metrics import Health, add, cleared, well
 from operant.core.programs import Programs
 from operant.core.sources import CompiledSource, HostSource
@@ -75,7 +76,7 @@ class AsynchronousDriver:
         self._programs = programs = Programs(algorithm, self.spec)
         self.steps_per_iteration = programs.length * programs.spec.num_envs
         self.latest: tuple[AsynchronousCarry, int] | None = None
-        self._cleared = jax.jit(cleared)
+        self._cleared, self._running = jax.jit(cleared), False
         self._hosts: list[Host] = []  # of threads
         self._source: CompiledSource | None = None
         if isinstance(environment, Compiled):
@@ -121,7 +122,10 @@ class AsynchronousDriver:
         """
         if bool((np.asarray(carry.health.fault) >= 0).any()):
             return carry
-        values, before = np.asarray(self._programs.flat(carry.state)), np.asarray(carry.updates)
+        state = carry.state
+        if self._source is None and not self._running:  # host environments start anew, whatever the carry comes from
+            state, self._running = severed(state), True
+        values, before = np.asarray(self._programs.flat(state)), np.asarray(carry.updates)
         job = Job(values, before.tolist(), carry.streams, carry.key, iteration, iteration + count, total)
         done = self._crew.work(job)
         made = int(done.updates.sum() - before.sum())

@@ -120,6 +120,20 @@ def test_a_run_is_saved_resumed_evaluated_and_told_like_any_other(tmp_path, caps
 
 
 @pytest.mark.slow
+def test_host_environments_that_start_anew_continue_nothing():
+    driver, jobs = AsynchronousDriver(TINY, make("CartPole-v1", 2, "gymnasium"), 2), []
+    work = driver._crew.work
+    driver._crew.work = lambda job: (jobs.append(job), work(job))[1]
+    carry = driver.start(0)
+    for now in range(2):
+        ones = jax.tree.map(np.ones_like, carry.state.carried)
+        carry = driver.advance(carry._replace(state=carry.state._replace(carried=ones)), now, 1, 10)
+    first, second = (driver._programs.state(job.values).carried.returns for job in jobs)
+    np.testing.assert_array_equal(first, 0.0)
+    np.testing.assert_array_equal(second, 1.0)
+
+
+@pytest.mark.slow
 def test_several_seeds_take_turns():
     agents = operant.train(TINY, "CartPole-v1", num_envs=4, steps=200, num_seeds=2, seed=4, progress="none")
     for agent in agents:
