@@ -108,20 +108,20 @@ def main() -> int:
 
 
 def table(path: Path, measured: list[str], lines: list[str]) -> str:
-    """The page at `path` with the gates measured now in the place of their earlier lines; the others stay."""
+    """The page at `path` with the gates measured now in the place of their earlier lines; the rest, and notes, stay."""
     rows = dict(zip(measured, lines, strict=True))
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    _, _, below = (path.read_text(encoding="utf-8") if path.exists() else "").partition(HEAD + "\n")
+    earlier, _, notes = below.partition("\n\n")
+    for line in earlier.splitlines():
         cells = [cell.strip() for cell in line.split("|")]
-        name = "-".join(cells[1:4]).lower()
-        if name in GATES:
-            rows.setdefault(name, line)
+        rows.setdefault("-".join(cells[1:4]).lower(), line)
     packages = ", ".join(f"{package} {version(package)}" for package in ("jax", "gymnax", "gymnasium"))
     return (
         "# Learning\n\nEach algorithm with its preset for the environment; 100 greedy episodes a seed, "
         f"the interval over seeds. {packages}, Python {platform.python_version()}.\n\n"
         "`python benchmarks/learning.py --markdown docs/results/learning.md`\n\n"
         + "\n".join([HEAD, *(rows[name] for name in GATES if name in rows)])
-        + "\n"
+        + (f"\n\n{notes}" if notes else "\n")
     )
 
 

@@ -82,13 +82,14 @@ class Entry:
         return self.make(**self.composed)
 
 
-# Hessel et al. 2018, table 1, but for the settings that belong to Atari.
+# Hessel et al. 2018, table 1, but for the settings that belong to Atari; priorities are the cross-entropy, not the
+# divergence, which would leave the target's own entropy out.
 RAINBOW: dict[str, Any] = {
     "bootstrap": Double(),
     "n_step": 3,
     "exploration": Greedy(),
     "replay": Prioritised(10_000, alpha=0.5),
-    "network": Noisy(Dueling(MLP((120, 84), "relu", "uniform"))),
+    "network": Noisy(Dueling(MLP((120,), "relu", "uniform"), hidden=(84,))),
 }
 
 ENTRIES = (

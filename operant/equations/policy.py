@@ -73,7 +73,7 @@ def categorical_kl(log_probs: Array, other_log_probs: Array) -> Array:
 def normal_kl(mean: Array, log_std: Array, other_mean: Array, other_log_std: Array) -> Array:
     """KL(p‖q) in nats between normals, elementwise: independent dimensions are summed by the caller.
 
-    log σ_q/σ_p + (σ_p² + (μ_p - μ_q)²) / 2σ_q² - ½, arranged so that it does not cancel where p is close to q.
+    log σ_q/σ_p + (σ_p² + (μ_p - μ_q)²) / 2σ_q² - ½, arranged so that it cancels far less where p is close to q.
     """
     xp = namespace(mean, log_std, other_mean, other_log_std)
     log_ratio = log_std - other_log_std

@@ -23,8 +23,9 @@ from operant.workers.masking import check_mask
 class Network(eqx.Module):
     """Body and head: features `[..., F]` to outputs `[..., size]`.
 
-    The head is linear, or where there are `num_actions` what the recipe makes for them. Only the body's floating arrays
-    are leaves (they are what is learned); the rest of a user's module, such as an activation function, is structure.
+    The head is linear, or where there are `num_actions` what the recipe makes for them. Of the body only the floating
+    arrays are leaves (they are what is learned); the rest of a user's module, such as an activation function, is
+    structure.
     """
 
     parameters: Any

@@ -14,7 +14,7 @@ from operant.parts.replay import Draw, ReplayState, Uniform
 from operant.parts.schedules import Linear, Scalar, at
 from operant.parts.sum_tree import SumTree
 
-SMALLEST = 1e-6  # added to every priority, so that none is zero
+SMALLEST = 1e-6  # added to what a learner says of a row, so that no priority is zero
 
 
 class PrioritisedState(NamedTuple):

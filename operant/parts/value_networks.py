@@ -41,8 +41,9 @@ def _stream(layers: tuple[Linear, ...], x: Array) -> Array:
 class Dueling:
     """Separate streams for the value and for the advantages on one body (Wang et al. 2016, eq. 9).
 
-    `hidden`: the widths of each stream's own layers. Distributions have a stream of each for every atom or quantile
-    (Hessel et al. 2018, section "The Integrated Agent").
+    `hidden`: the widths of each stream's own layers; without any the streams are linear, which says nothing that one
+    linear head could not and only learns it otherwise. Distributions have a stream of each for every atom or quantile
+    (Hessel et al. 2018, section "The Integrated Agent"). Deviation: the gradient into the body is not scaled down.
     """
 
     body: Recipe = BODY
@@ -89,9 +90,10 @@ class NoisyLinear(Linear):
 
 @dataclass(frozen=True)
 class Noisy:
-    """Noise in every linear layer of a network, which learns how much (Fortunato et al. 2018, factorised noise).
+    """Noise in a network's linear layers, which learn how much (Fortunato et al. 2018, factorised noise).
 
-    It takes the place of other exploration. The standard deviations begin at `sigma` / sqrt(inputs).
+    To be used in place of other exploration (`exploration=Greedy()`). One draw serves all environments of a step. The
+    standard deviations begin at `sigma` / sqrt(inputs).
     """
 
     body: Recipe = BODY
