@@ -44,7 +44,7 @@ def test_gradient_and_apply_are_a2cs_learn():
     # The first half leaves statistics, not networks.
     for x, y in zip(*map(jax.tree.leaves, ((noted.policy, noted.critic), (state.policy, state.critic))), strict=True):
         np.testing.assert_array_equal(x, y)
-    assert float(noted.scale.moments.count) == LENGTH * ENVS and float(state.scale.moments.count) == 0.0
+    assert float(noted.scale.count) == LENGTH * ENVS and float(state.scale.count) == 0.0
 
 
 def test_a_stale_gradient_moves_the_newer_networks():
