@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from operant.contracts import Context, Spec, Window
 from operant.equations import policy_gradient
 from operant.parts.actor_critic import ActorCritic, Batch, State, divergence, value_loss
-from operant.parts.component import check_range
+from operant.parts.component import check_positive, check_range
 from operant.parts.optimisers import descend
 from operant.parts.schedules import Scalar, at
 
@@ -29,7 +29,8 @@ class AdvantageActorCritic(ActorCritic):
 
     def check(self, spec: Spec) -> None:
         self.check_window(spec)
-        check_range(self, 0, math.inf, "learning_rate", "value_coefficient", "max_gradient_norm")
+        check_range(self, 0, math.inf, "learning_rate", "value_coefficient")
+        check_positive(self, "max_gradient_norm")
 
     def gradient(
         self, state: State, window: Window, key: Array, context: Context

@@ -1,6 +1,7 @@
 """What learners of action values from a replay share: acting, the replay, the target of a minibatch, the updates."""
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import jax
@@ -43,7 +44,7 @@ class Goal(NamedTuple):
     returns: Array  # [B, N], as the learner describes a return
 
 
-class DeepQ:
+class DeepQ(ABC):
     """Mixed into off-policy learners of action values with a replay and a target network.
 
     A member says how many `outputs` describe the return of an action, what they mean (`_returns`, `_mean`) and its loss
@@ -69,21 +70,25 @@ class DeepQ:
     # What a member says
 
     @property
+    @abstractmethod
     def outputs(self) -> int:
         """How many numbers describe an action's return."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _returns(self, network: Any, features: Array, key: Array | None = None) -> Array:
         """The return of each action, described, `[B, A, N]`; a description that is random consumes `key`."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _mean(self, returns: Array) -> Array:
         """What is described by the last axis: action values `[..., A]` of `[..., A, N]`."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _loss(self, network: Any, batch: Batch, goal: Goal, key: Array) -> tuple[Array, dict[str, Array], Array]:
         """Losses, metrics (scalars) and priorities: `([B], {...}, [B])`."""
-        raise NotImplementedError
+        ...
 
     def _values(self, network: Any, features: Array) -> Array:
         """Action values `[B, A]`, not random."""

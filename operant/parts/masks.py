@@ -1,4 +1,4 @@
-"""Action masks inside programs: illegal actions lose their probability, or never have the highest value.
+"""Action masks inside programs: illegal actions lose their probability.
 
 A mask is no feature of the observation (`encoders` leaves it out); it acts on the network's outputs alone.
 """
@@ -12,7 +12,6 @@ import numpy as np
 from jax import Array
 
 from operant.contracts import Spec, Window
-from operant.parts.exploration import Exploration
 from operant.workers.masking import ACTION_MASK, choices, has_mask
 
 
@@ -25,7 +24,7 @@ def action_mask(space: gymnasium.Space, observation: Any) -> Array | None:
 
 
 def masked(outputs: Array, mask: Array | None) -> Array:
-    """Logits or action values `[..., actions]`, the dtype's lowest number where `mask` is false.
+    """Logits `[..., actions]`, the dtype's lowest number where `mask` is false.
 
     No gradient reaches an illegal action's output. The lowest number and not -inf: differences of two stay finite.
     """
@@ -40,14 +39,3 @@ def stuck(spec: Spec, window: Window) -> Array:
     parts = jnp.split(mask, np.cumsum(choices(spec.action_space))[:-1], axis=-1)
     free = jnp.all(jnp.stack([jnp.any(part, axis=-1) for part in parts]), axis=0)
     return jnp.any(~free if window.valid is None else ~free & window.valid)
-
-
-def select_legal(rule: Exploration, key: Array, values: Array, mask: Array | None, progress: Array) -> Array:
-    """Actions int32 `[B]` of an exploration rule without counts, which never are illegal.
-
-    The rule's own probabilities among the legal actions, for `values` and `mask` `[B, A]`.
-    """
-    if mask is None:
-        return rule.select(key, values, progress)
-    likely = jnp.where(mask, rule.probabilities(masked(values, mask), progress), 0.0)
-    return jax.random.categorical(key, masked(jnp.log(likely), mask)).astype(jnp.int32)

@@ -12,9 +12,8 @@ from scipy.special import log_softmax
 from operant.contracts import Spec, Step, Window
 from operant.errors import OperantError
 from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import EpsilonGreedy
 from operant.parts.heads import check_actions, discrete
-from operant.parts.masks import action_mask, masked, select_legal, stuck
+from operant.parts.masks import action_mask, masked, stuck
 
 SEEN = Box(-np.inf, np.inf, (3,))
 MASK = np.array([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [1, 1, 1, 1, 1]], bool)  # of choices of 3 and 2 actions
@@ -126,12 +125,3 @@ def test_a_choice_without_an_action_is_seen_where_it_counts():
     valid = jnp.array([[True, True], [False, True]])
     assert not stuck(spec, window([good, good, bad, good], valid))
     assert stuck(spec, window([good, good, good, bad], valid))
-
-
-def test_exploration_among_legal_actions():
-    values = jnp.tile(jnp.array([[5.0, 1.0, 3.0, 4.0]]), (20_000, 1))
-    mask = jnp.tile(jnp.array([[False, True, False, True]]), (20_000, 1))
-    actions = np.asarray(select_legal(EpsilonGreedy(0.4), jax.random.key(0), values, mask, jnp.float32(0)))
-    counts = np.bincount(actions, minlength=4) / 20_000
-    # Of the rule's 0.7 for the best legal action and 0.1 for the other.
-    assert counts[0] == counts[2] == 0.0 and abs(counts[1] - 0.125) < 0.01
