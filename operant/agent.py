@@ -8,8 +8,9 @@ import gymnasium
 import jax
 import numpy as np
 
-from operant.contracts import Context, Spec
+from operant.contracts import Context, Foreseeing, Outlook, Spec
 from operant.core import evaluation, keys, runtime
+from operant.core.episodes import Episode, played
 from operant.core.statistics import Evaluation
 from operant.environments import make
 from operant.environments.make import EnvironmentLike, is_made, release
@@ -45,6 +46,7 @@ class Agent:
         self._example = example(self.observation_space)
         self._masked = has_mask(self.observation_space)
         self._programs: dict[tuple[int, bool], Any] = {}  # by batch size and exploration
+        self._outlook: tuple[int, Any] | None = None  # the batch size, and its program
 
     @overload
     def act(self, observation: Any, memory: None = None, *, explore: bool = False) -> np.ndarray: ...
@@ -86,6 +88,37 @@ class Agent:
             return action, after
         self._memory = size, after
         return action
+
+    def outlook(self, observation: Any, memory: Any = None) -> Outlook:
+        """What it expects of each action: the expected returns `values [A]`, `[B, A]` for a batch, in NumPy.
+
+        Where it learned the distribution of returns, also possible `returns [A, N]` and their `chances [A, N]`. With
+        `memory` as in `act`, which is not advanced. Raises `OperantError` where the algorithm has no action values.
+        """
+        if not isinstance(self.algorithm, Foreseeing):
+            raise OperantError(f"{self.description['algorithm']} learns no action values")
+        batch, single = batched(self.observation_space, observation)
+        size = len(jax.tree.leaves(batch)[0])
+        if memory is None and self._memory is not None and self._memory[0] == size:
+            memory = self._memory[1]
+        elif memory is None:
+            memory = self.start(size)
+        context = Context(self._spec(size), evaluation.final_clock())
+        if self._outlook is None or self._outlook[0] != size:
+            # Bound to one size of batch, since the spec is part of what is traced.
+            foresee = lambda *given: self.algorithm.outlook(*given, context)  # noqa: E731
+            self._outlook = size, jax.jit(foresee)
+        with runtime.narrow():
+            outlook = jax.tree.map(np.asarray, self._outlook[1](self.policy, memory, batch))
+        return jax.tree.map(lambda leaf: leaf[0], outlook) if single else outlook
+
+    def watch(self, environment: EnvironmentLike | None = None, seed: int = 0) -> Episode:
+        """Play one greedy episode and draw it, with what is expected of each action beside it where that was learned.
+
+        In a notebook the result is shown; `save(path)` writes it as a GIF. Raises `OperantError` where the
+        environment cannot be drawn.
+        """
+        return played(self, environment, seed)
 
     def start(self, n: int = 1) -> Any:
         """Fresh memory for `n` observations at a time, to be passed to `act`; `()` where the policy has none."""

@@ -181,6 +181,23 @@ class Asynchronous(Algorithm, Protocol):
         ...
 
 
+class Outlook(NamedTuple):
+    """What a learner expects of each action, for people to look at."""
+
+    values: Array  # [B, A]: expected returns
+    returns: Array | None = None  # [B, A, N]: possible returns, where a distribution was learned
+    chances: Array | None = None  # [B, A, N]: their probabilities
+
+
+@runtime_checkable
+class Foreseeing(Algorithm, Protocol):
+    """A learner that can say what it expects of each of its discrete actions."""
+
+    def outlook(self, policy: PyTree, memory: PyTree, observation: PyTree, context: Context) -> Outlook:
+        """Of every action, for a batch of observations `[B, ...]` and the memory before them."""
+        ...
+
+
 class CompiledEnvironment(Protocol):
     """An environment whose transition JAX can compile (gymnax 1.x's methods; inheriting is not needed).
 

@@ -7,12 +7,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from operant.contracts import Foreseeing, Outlook
 from operant.core._files import replace_file
+from operant.core.notebook import picture
+from operant.core.panels import beside
 from operant.environments import Compiled, make
+from operant.errors import OperantError
 from operant.finite.named import problem_names
 from operant.workers.masking import MaskObserved, has_mask
 
@@ -23,12 +27,28 @@ LONGEST = 5_000  # steps; an episode without an end is cut here, or after SECOND
 SECONDS = 5.0
 FRAMES_PER_SECOND = 30
 
+Moment: TypeAlias = tuple[Any, Outlook | None]  # a picture (an array, where there is one) and what is expected
 
-def record(agent: Any, path: Path, environment: Any = None, seed: int = 0) -> str | None:
-    """Play one greedy episode and write it to `path`; None, or one line that says why there is no picture.
 
-    A compiled environment is drawn by its Gymnasium twin, or as coloured cells where it is a grid `[H, W, C]`.
-    Whatever goes wrong with a renderer is told, never raised; so is a file that cannot be written.
+class Episode:
+    """A greedy episode as an animated GIF, shown in a notebook."""
+
+    def __init__(self, gif: bytes):
+        self.gif = gif
+
+    def save(self, path: str | Path) -> None:
+        """Write it to `path`, at once. Raises `CheckpointError` where that fails."""
+        replace_file(Path(path), self.gif)
+
+    def _repr_html_(self) -> str:
+        return picture(self.gif, "an episode", "image/gif")
+
+
+def played(agent: Any, environment: Any = None, seed: int = 0) -> Episode:
+    """Play one greedy episode and draw it, with what the agent expects of each action beside it where it can tell.
+
+    A compiled environment is drawn by its Gymnasium twin, or as coloured cells where it is a grid `[H, W, C]`. Raises
+    `OperantError` where there is no picture, whatever went wrong in a renderer.
     """
     environment = environment if environment is not None else agent.environment
     try:
@@ -38,17 +58,25 @@ def record(agent: Any, path: Path, environment: Any = None, seed: int = 0) -> st
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            frames = _thinned(_play(agent, environment, seed))
+            frames, outlooks = _thinned(_play(agent, environment, seed))
             if not frames:
-                return f"no {path.name}: the environment draws nothing"
-            replace_file(path, _gif(frames))
+                raise OperantError("the environment draws nothing")
+            return Episode(_gif(beside(frames, outlooks) if outlooks else frames))
     except Exception as error:
-        return f"no {path.name}: {str(error).strip().partition(chr(10))[0] or type(error).__name__}"
+        raise OperantError(str(error).strip().partition("\n")[0] or type(error).__name__) from error
+
+
+def record(agent: Any, path: Path, environment: Any = None, seed: int = 0) -> str | None:
+    """Write an episode to `path`; None, or one line that says why there is none: nothing here is raised."""
+    try:
+        played(agent, environment, seed).save(path)
+    except OperantError as error:
+        return f"no {path.name}: {error}"
     return None
 
 
-def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], Any]]:
-    """For each moment of the episode, how to draw it: few are drawn."""
+def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], Moment]]:
+    """For each moment of the episode, how to draw it and what is expected of it: few are drawn."""
     import gymnasium
 
     world: Any
@@ -69,24 +97,30 @@ def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], Any]
         raise ValueError("only an environment with a name or a factory can be drawn")
     if has_mask(agent.observation_space) and not has_mask(world.observation_space):
         world = MaskObserved(world)
+    # The twin's arrays may be shaped otherwise: [1] for a scalar, or the reverse.
+    shape = agent.observation_space.shape
+    fitted = (lambda seen: seen) if shape is None else (lambda seen: np.reshape(seen, shape))
     try:
         agent.reset()
         observation, _ = world.reset(seed=seed)
-        yield world.render
         ended = False
         while not ended:
-            # The twin's arrays may be shaped otherwise: [1] for a scalar, or the reverse.
-            shape = agent.observation_space.shape
-            action = agent.act(observation if shape is None else np.reshape(observation, shape))
+            yield functools.partial(_moment, world.render, agent, fitted(observation))
+            action = agent.act(fitted(observation))
             observation, _, terminated, truncated, _ = world.step(np.reshape(action, world.action_space.shape))
             ended = terminated or truncated
-            yield world.render
+        yield functools.partial(_moment, world.render, agent, fitted(observation))
     finally:
         agent.reset()
         world.close()
 
 
-def _play_grid(agent: Any, world: Compiled, seed: int) -> Iterator[Callable[[], np.ndarray]]:
+def _moment(draw: Callable[[], Any], agent: Any, observation: Any) -> Moment:
+    foresees = isinstance(getattr(agent, "algorithm", None), Foreseeing)
+    return draw(), agent.outlook(observation) if foresees else None
+
+
+def _play_grid(agent: Any, world: Compiled, seed: int) -> Iterator[Callable[[], Moment]]:
     """Observations `[H, W, C]` of a compiled environment without a renderer, one colour for each channel."""
     import gymnasium
     import jax
@@ -99,7 +133,8 @@ def _play_grid(agent: Any, world: Compiled, seed: int) -> Iterator[Callable[[], 
     worlds, observation = jax.jit(world.reset, static_argnums=1)(key, 1)
     agent.reset()
     for t in range(LONGEST):
-        yield functools.partial(_cells, np.asarray(observation)[0])
+        seen = np.asarray(observation)[0]
+        yield functools.partial(_moment, functools.partial(_cells, seen), agent, seen)
         worlds, seen = step(jax.random.fold_in(key, t), worlds, np.asarray(agent.act(observation)))
         observation = seen.observation
         if bool((seen.terminated | seen.truncated)[0]):
@@ -118,20 +153,24 @@ def _cells(observation: np.ndarray) -> np.ndarray:
     return picture.repeat(CELL, axis=0).repeat(CELL, axis=1)
 
 
-def _thinned(moments: Iterator[Callable[[], Any]]) -> list[Any]:
-    """At most `FRAMES` pictures, evenly spaced, of an episode whose length is not known before its end."""
+def _thinned(moments: Iterator[Callable[[], Moment]]) -> tuple[list[Any], list[Outlook]]:
+    """At most `FRAMES` pictures, evenly spaced, of an episode whose length is not known before its end.
+
+    And what was expected in each, or nothing where the agent cannot tell.
+    """
     frames, every, begun = [], 1, time.monotonic()
     for t, draw in enumerate(moments):
         if t % every == 0:
-            picture = draw()
-            if not isinstance(picture, np.ndarray):
-                return []
-            frames.append(_small(picture))
+            drawn, outlook = draw()
+            if not isinstance(drawn, np.ndarray):
+                return [], []
+            frames.append((_small(drawn), outlook))
             if len(frames) > FRAMES:
                 frames, every = frames[::2], 2 * every
         if t >= LONGEST or time.monotonic() - begun > SECONDS:
             break
-    return frames
+    pictures, outlooks = zip(*frames, strict=True)
+    return list(pictures), [outlook for outlook in outlooks if outlook is not None]
 
 
 def _small(picture: np.ndarray) -> Any:

@@ -41,10 +41,10 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[object] = ()) -> st
     return f"<table>{head}{''.join(line(row, 'td') for row in rows)}</table>"
 
 
-def picture(png: bytes, about: str) -> str:
-    """A PNG inside the page itself."""
-    data = base64.b64encode(png).decode("ascii")
-    return f'<img alt="{html.escape(about)}" width="480" src="data:image/png;base64,{data}">'
+def picture(data: bytes, about: str, kind: str = "image/png") -> str:
+    """A picture inside the page itself."""
+    text = base64.b64encode(data).decode("ascii")
+    return f'<img alt="{html.escape(about)}" width="480" src="data:{kind};base64,{text}">'
 
 
 def live(title: str, told: str, points: Sequence[tuple[float, float]]) -> str:

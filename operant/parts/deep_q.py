@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from jax import Array
 
-from operant.contracts import Context, Ratio, Spec, Steps, Window
+from operant.contracts import Context, Outlook, Ratio, Spec, Steps, Window
 from operant.errors import OperantError
 from operant.parts.bootstraps import Bootstrap
 from operant.parts.component import check_positive, check_range
@@ -90,6 +90,10 @@ class DeepQ(ABC):
         """Losses, metrics (scalars) and priorities: `([B], {...}, [B])`."""
         ...
 
+    def _chances(self, returns: Array) -> tuple[Array, Array] | None:
+        """Possible returns and their probabilities, each `[B, A, N]`, where `returns` describe a distribution."""
+        return None
+
     def _values(self, network: Any, features: Array) -> Array:
         """Action values `[B, A]`, not random."""
         return self._mean(self._returns(network, features))
@@ -151,6 +155,10 @@ class DeepQ(ABC):
             return memory, jnp.argmax(self._values(policy, features), axis=-1).astype(jnp.int32), ()
         values = self._values(perturbed(policy, jax.random.fold_in(key, BESIDE)), features)
         return memory, self.exploration.select(key, values, context.clock.progress), ()
+
+    def outlook(self, policy: Any, memory: Any, observation: Any, context: Context) -> Outlook:
+        returns = self._returns(policy, encode(context.spec.observation_space, observation))
+        return Outlook(self._mean(returns), *(self._chances(returns) or ()))
 
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
         rows, carried = rows_of(window, state.carried)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gymnasium.spaces import Discrete
 from jax import Array
 
-from operant.contracts import Context, Spec
+from operant.contracts import Context, Outlook, Spec
 from operant.equations import masked_mean, squared
 from operant.errors import OperantError
 from operant.parts.component import check_range
@@ -65,6 +65,9 @@ class LatestQ:
         if not explore:
             return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
         return memory, self.exploration.select(key, values, context.clock.progress), ()
+
+    def outlook(self, policy: Network, memory: Any, observation: Any, context: Context) -> Outlook:
+        return Outlook(policy((), encode(context.spec.observation_space, observation))[1])
 
     def regress(self, state: State, rows: "Rows", context: Context) -> tuple[State, dict[str, Array]]:
         """One step down the squared errors of `rows`, leaves `[N, ...]`."""

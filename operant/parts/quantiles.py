@@ -12,6 +12,11 @@ def midpoints(count: int) -> Array:
     return (jnp.arange(count) + 0.5) / count
 
 
+def equally_likely(quantiles: Array) -> tuple[Array, Array]:
+    """Quantiles at the midpoints as possible returns, and their probabilities, both `[..., N]`."""
+    return quantiles, jnp.full(quantiles.shape, 1 / quantiles.shape[-1])
+
+
 def regress(
     quantiles: Array, fractions: Array, goal: Goal, threshold: Array | float
 ) -> tuple[Array, dict[str, Array], Array]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Ratio, Spec, Window
+from operant.contracts import Context, Online, Outlook, Ratio, Spec, Window
 from operant.errors import OperantError
 from operant.parts.component import check_range
 from operant.parts.exploration import Exploration, refuse_counts
@@ -78,6 +78,9 @@ class Control:
         if not explore:
             return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
         return memory, self.exploration.select(key, values, context.clock.progress), ()
+
+    def outlook(self, policy: Any, memory: Any, observation: Any, context: Context) -> Outlook:
+        return Outlook(policy.at(state_index(context.spec.observation_space, observation)))
 
 
 class Prediction:

@@ -86,6 +86,9 @@ class C51(DeepQ):
     def _mean(self, returns: Array) -> Array:
         return returns @ self.support
 
+    def _chances(self, returns: Array) -> tuple[Array, Array]:
+        return jnp.broadcast_to(self.support, returns.shape), returns
+
     def _loss(self, network: Any, batch: Batch, goal: Goal, key: Array) -> tuple[Array, dict[str, Array], Array]:
         # 4. and 5.; the projection clamps
         atoms = goal.reward[:, None] + goal.discount[:, None] * self.support[None]

@@ -38,7 +38,7 @@ from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.heads import Network
 from operant.parts.networks import MLP, Linear, Recipe
 from operant.parts.optimisers import Adam, Optimiser
-from operant.parts.quantiles import midpoints, regress
+from operant.parts.quantiles import equally_likely, midpoints, regress
 from operant.parts.replay import Replay, Uniform
 from operant.parts.schedules import Linear as LinearSchedule
 from operant.parts.schedules import Scalar
@@ -113,6 +113,9 @@ class IQN(DeepQ):
 
     def _mean(self, returns: Array) -> Array:
         return jnp.mean(returns, axis=-1)
+
+    def _chances(self, returns: Array) -> tuple[Array, Array]:
+        return equally_likely(returns)
 
     def _loss(self, network: Implicit, batch: Batch, goal: Goal, key: Array) -> tuple[Array, dict[str, Array], Array]:
         tau = jax.random.uniform(key, (self.batch_size, self.num_quantiles))

@@ -33,7 +33,7 @@ from operant.parts.deep_q import DeepQ, Goal, taken
 from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser
-from operant.parts.quantiles import midpoints, regress
+from operant.parts.quantiles import equally_likely, midpoints, regress
 from operant.parts.replay import Replay, Uniform
 from operant.parts.schedules import Linear, Scalar
 from operant.parts.transitions import Batch
@@ -72,6 +72,9 @@ class QRDQN(DeepQ):
 
     def _mean(self, returns: Array) -> Array:
         return jnp.mean(returns, axis=-1)
+
+    def _chances(self, returns: Array) -> tuple[Array, Array]:
+        return equally_likely(returns)
 
     def _loss(self, network: Any, batch: Batch, goal: Goal, key: Array) -> tuple[Array, dict[str, Array], Array]:
         quantiles = taken(self._returns(network, batch.features), batch.action)

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from operant.contracts import Context, Online, Ratio, Spec, Window
+from operant.contracts import Context, Online, Outlook, Ratio, Spec, Window
 from operant.equations import expected_value, td_error
 from operant.parts.component import check_range, component
 from operant.parts.exploration import EpsilonGreedy, Exploration, refuse_counts
@@ -80,6 +80,9 @@ class SemiGradientSARSA:
         if not explore:
             return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
         return memory, self.exploration.select(key, values, context.clock.progress), ()
+
+    def outlook(self, policy: Array, memory: Any, observation: Any, context: Context) -> Outlook:
+        return Outlook(action_values(policy, self.tiles.features(context.spec.observation_space, observation)))
 
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
         steps, space, progress = window.steps, context.spec.observation_space, context.clock.progress

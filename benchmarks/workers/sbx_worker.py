@@ -1,0 +1,45 @@
+"""SBX's side of the speed comparison: Stable-Baselines3's loop and replay, with networks and updates compiled by JAX.
+
+A repetition trains a new model from scratch and nothing is evaluated or logged; SBX compiles its update when it first
+learns, before anything is timed, and anew for no model of the same shapes.
+"""
+
+import time
+from typing import Any
+
+from protocol import Repetition, Run, serve
+from sbx import DQN
+from stable_baselines3.common.env_util import make_vec_env
+
+
+def model(settings: dict[str, Any], seed: int) -> DQN:
+    return DQN(
+        "MlpPolicy",
+        make_vec_env(settings["environment"], 1, seed=seed),
+        learning_rate=settings["learning_rate"],
+        gamma=settings["discount"],
+        seed=seed,
+        train_freq=settings["train_every"],
+        gradient_steps=1,
+        batch_size=settings["batch_size"],
+        buffer_size=settings["capacity"],
+        learning_starts=settings["warm_up"],
+        target_update_interval=settings["target_every"],
+        policy_kwargs={"net_arch": [64, 64]},
+    )
+
+
+def build(settings: dict[str, Any]) -> tuple[float, Run]:
+    start = time.perf_counter()
+    model(settings, 0).learn(settings["warm_up"] + 64)
+    compile_seconds = time.perf_counter() - start
+
+    def run(seed: int) -> Repetition:
+        untrained = model(settings, seed)
+        return lambda: untrained.learn(settings["steps"]).num_timesteps
+
+    return compile_seconds, run
+
+
+if __name__ == "__main__":
+    serve(build, ("sbx-rl", "stable-baselines3", "jax", "gymnasium"))
