@@ -198,6 +198,25 @@ class Foreseeing(Algorithm, Protocol):
         ...
 
 
+@runtime_checkable
+class Offline(Algorithm, Protocol):
+    """A learner whose `learn` is two halves, so that the second can go on alone from a dataset."""
+
+    num_updates: int  # gradient steps of `improve`
+
+    def offline(self, rows: int) -> "Offline":
+        """Itself as a learner that absorbs so many `rows`, a whole dataset, as one window and then only improves."""
+        ...
+
+    def absorb(self, state: Any, window: Window) -> Any:
+        """`state` with the steps of `window` kept in it; nothing is learned yet."""
+        ...
+
+    def improve(self, state: Any, key: Array, context: Context, per_window: int) -> tuple[Any, dict[str, Array]]:
+        """One iteration, which counts as `per_window` steps, from what was absorbed: the new state and metrics."""
+        ...
+
+
 class CompiledEnvironment(Protocol):
     """An environment whose transition JAX can compile (gymnax 1.x's methods; inheriting is not needed).
 

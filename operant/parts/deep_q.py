@@ -1,5 +1,6 @@
 """What learners of action values from a replay share: acting, the replay, the target of a minibatch, the updates."""
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
@@ -161,10 +162,21 @@ class DeepQ(ABC):
         return Outlook(self._mean(returns), *(self._chances(returns) or ()))
 
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
+        return self.improve(self.absorb(state, window), key, context, window.steps.reward.size)
+
+    def offline(self, rows: int) -> Any:
+        """Itself with a replay for a whole dataset, so many `rows` that come as one window; no update waits."""
+        replay = dataclasses.replace(self.replay, capacity=rows)  # type: ignore[type-var]
+        return dataclasses.replace(self, replay=replay, num_steps=rows, warmup=0)  # type: ignore[type-var]
+
+    def absorb(self, state: State, window: Window) -> State:
+        """`state` with the steps of `window` in its replay."""
         rows, carried = rows_of(window, state.carried)
-        replay = self.replay.push(state.replay, rows)
+        return state._replace(replay=self.replay.push(state.replay, rows), carried=carried)
+
+    def improve(self, state: State, key: Array, context: Context, per_window: int) -> tuple[State, dict[str, Any]]:
+        """The updates of one iteration, which counts as `per_window` steps, and the target's part in it."""
         # On the clock, so that it is no mask: a loop that may run no times carries the replay without a copy.
-        per_window = window.steps.reward.size
         windows = context.clock.iteration + 1  # counted in these, for environment steps would outgrow int32
         warm = windows > self.warmup // per_window
         keys = jax.random.split(key, self.num_updates)
@@ -174,7 +186,7 @@ class DeepQ(ABC):
             learner, metrics = self._update(learner, state.target, keys[number], context)
             return learner, jax.tree.map(jnp.add, totals, metrics)
 
-        learner = state.policy, state.optimiser, replay
+        learner = state.policy, state.optimiser, state.replay
         metrics = jax.eval_shape(lambda: self._update(learner, state.target, key, context)[1])
         nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape), metrics)
         times = jnp.where(warm, self.num_updates, 0)
@@ -183,7 +195,7 @@ class DeepQ(ABC):
         crossed = windows % self._period(per_window) * per_window % self.target_every < per_window
         target = jax.lax.cond(crossed, lambda: network, lambda: state.target)
         ratios = {name: Ratio(total / self.num_updates, jnp.float32(warm)) for name, total in totals.items()}
-        return State(network, target, optimiser, replay, carried), ratios
+        return State(network, target, optimiser, replay, state.carried), ratios
 
     def _update(self, learner: tuple, target: Any, key: Array, context: Context) -> tuple[tuple, dict[str, Array]]:
         network, moments, replay = learner
