@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from operant.contracts import Array, Clock, Context, Ratio, Spec, Step, Window
 from operant.core import ahead, keys
-from operant.core.metrics import Health, add, summed
+from operant.core.metrics import Health, add, summed, well
 from operant.environments.compiled import Compiled, Worlds
 from operant.parts.heads import restart
 
@@ -38,6 +38,13 @@ class Collector:
     environment: Compiled
     spec: Spec
     length: int
+
+    def begin(self, algorithm: Any, policy: Any, key: Array) -> Carry:
+        """Everything at the start of an episode in a run with `key`; the state is the caller's to put in."""
+        worlds, observation = self.environment.reset(keys.role(key, keys.RESET), self.spec.num_envs, self.length)
+        memory = algorithm.start(policy, keys.role(key, keys.START), self.spec)
+        zeros = jnp.zeros(self.spec.num_envs)
+        return Carry(key, (), worlds, observation, memory, zeros, jnp.int32(zeros), {}, well())
 
     def keys(self, key: Array, iteration: Array) -> tuple[Array, Array, Array]:
         """The keys of each step of a window, `[T]`: to act, to step, and to restart memory after the step.

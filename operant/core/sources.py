@@ -3,13 +3,11 @@
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from operant.contracts import Array, Clock, Context
 from operant.core import keys
 from operant.core.collecting import Carry, Collector
-from operant.core.metrics import well
 from operant.core.programs import Programs
 from operant.core.rollout import Rollout, fill
 from operant.environments.compiled import Compiled
@@ -33,19 +31,13 @@ class CompiledSource:
     """Copies of a compiled environment; a window is one program, the same for all actors."""
 
     def __init__(self, environment: Compiled, programs: Programs):
-        self._programs, self._environment = programs, environment
+        self._programs = programs
         self._collector = Collector(environment, programs.spec, programs.length)
         self.window = jax.jit(self._window)
 
     def start(self, algorithm: Any, policy: Any, key: Array) -> Carry:
         """Where the environments are before the first window of an actor with `key`."""
-        programs = self._programs
-        worlds, observation = self._environment.reset(
-            keys.role(key, keys.RESET), programs.spec.num_envs, programs.length
-        )
-        memory = algorithm.start(policy, keys.role(key, keys.START), programs.spec)
-        zeros = jnp.zeros(programs.spec.num_envs)
-        return Carry(key, (), worlds, observation, memory, zeros, jnp.int32(zeros), {}, well())
+        return self._collector.begin(algorithm, policy, key)
 
     def _window(self, algorithm: Any, values: Array, stream: Carry, key: Array, clock: Clock) -> tuple:
         carry = stream._replace(state=self._programs.state(values))
