@@ -22,6 +22,15 @@ DQN = {
     "learning_rate": 2.5e-4,
     "discount": 0.99,
 }
+RAINBOW = {
+    **DQN,
+    "algorithm": "rainbow",
+    "train_every": 4,
+    "num_atoms": 51,
+    "v_min": -100.0,
+    "v_max": 100.0,
+    "n_step": 3,
+}
 TRPO = {
     "algorithm": "trpo",
     "environment": "CartPole-v1",
@@ -91,6 +100,24 @@ CASES = {
             Entry("Operant", "operant", 100_000),
             Entry("Rejax", "rejax", 12_000),
             Entry("Stable-Baselines3", "sb3", 10_000, target=12),
+            Entry("SBX", "sbx", 10_000),
+            Entry("Tianshou", "tianshou", 4_000),
+        ),
+    ),
+    "dqn-minatar": Case(
+        "DQN, MinAtar's Breakout as gymnax has it, flat, an update of 64 every 4 steps, replay 100k",
+        {**DQN, "environment": "Breakout-MinAtar", "train_every": 4},
+        (
+            Entry("Operant", "operant", 40_000),
+            Entry("Rejax", "rejax", 8_000, target=3),
+        ),
+    ),
+    "rainbow": Case(
+        "Rainbow, CartPole-v1, 51 atoms, 3 steps, an update of 64 every 4 steps, prioritised replay 100k",
+        RAINBOW,
+        (
+            Entry("Operant", "operant", 20_000),
+            Entry("Tianshou", "tianshou", 4_000),
         ),
     ),
     "dqn-1": Case(

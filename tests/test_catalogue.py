@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 
 import operant
 from operant import catalogue
 from operant.arguments import make_algorithm
+from operant.contracts import Spec
 from operant.errors import OperantError
 from operant.parts.describe import build, fields_of
 
@@ -137,3 +140,28 @@ def test_the_command_line_knows_it(installed):
     rows = {row["name"]: row for row in json.loads(done.stdout[done.stdout.index('{"algorithms"') :])["algorithms"]}
     assert rows["theirs"]["learns"] == "nothing" and "dqn" in rows and not {"broken", "plain"} & set(rows)
     assert "algorithm 'broken', registered as installed_broken:Anything: cannot be imported" in done.stderr
+
+
+WORLDS = [
+    Spec(space, actions, 8, time_limit=8)
+    for space in (Discrete(6), Box(-1, 1, (3,)))
+    for actions in (Discrete(3), Box(-1, 1, (2,)))
+] + [Spec(Discrete(1), Discrete(3), 8, time_limit=1)]
+
+
+@pytest.mark.parametrize("entry", catalogue.ENTRIES, ids=lambda entry: entry.name)
+def test_every_state_is_strongly_typed(entry):
+    """What is weak in a first state is not in the next one, and drivers compile their programs again for it."""
+    algorithm, served = entry.make(**entry.composed), 0
+    for spec in WORLDS:
+        try:
+            algorithm.check(spec)
+        except OperantError:
+            continue
+        served += 1
+        state = jax.eval_shape(lambda key, spec=spec: algorithm.init(key, spec), jax.random.key(0))
+        weak = [
+            jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_leaves_with_path(state) if leaf.weak_type
+        ]
+        assert not weak
+    assert served

@@ -7,20 +7,22 @@ import gymnasium
 import jax
 from protocol import Repetition, Run, apart, serve
 
-from operant import DQN, PPO, TRPO
+from operant import C51, DQN, PPO, TRPO
 from operant.core import runtime
 from operant.core.compiled import CompiledDriver
 from operant.core.host import HostDriver
 from operant.environments import make
 from operant.environments.host import Host
-from operant.parts.exploration import EpsilonGreedy
+from operant.parts.bootstraps import Double
+from operant.parts.exploration import EpsilonGreedy, Greedy
 from operant.parts.networks import MLP
 from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Uniform
 from operant.parts.schedules import Linear
+from operant.parts.value_networks import Dueling, Noisy
 
 
-def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | TRPO | DQN:
+def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | TRPO | DQN | C51:
     if settings["algorithm"] == "ppo":
         return PPO(
             learning_rate=learning_rate,
@@ -42,6 +44,23 @@ def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | TRPO | DQ
             num_products=settings["num_products"],
             normalise=(),
             network=MLP((64, 64), "tanh"),
+        )
+    if settings["algorithm"] == "rainbow":
+        return C51(
+            learning_rate=learning_rate,
+            discount=settings["discount"],
+            num_atoms=settings["num_atoms"],
+            v_min=settings["v_min"],
+            v_max=settings["v_max"],
+            exploration=Greedy(),
+            bootstrap=Double(),
+            n_step=settings["n_step"],
+            target_every=settings["target_every"],
+            warmup=settings["warm_up"],
+            num_steps=settings["train_every"],
+            batch_size=settings["batch_size"],
+            replay=Prioritised(settings["capacity"]),
+            network=Noisy(Dueling(MLP((64,), "relu"), (64,))),
         )
     return DQN(
         learning_rate=learning_rate,

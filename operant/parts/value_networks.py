@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from operant.parts.component import check_range
@@ -74,15 +75,12 @@ class NoisyLinear(Linear):
     def __init__(self, layer: Linear, sigma: float):
         size_in, size_out = layer.weight.shape
         self.weight, self.bias = layer.weight, layer.bias
-        scale = sigma / math.sqrt(size_in)
+        scale = jnp.float32(sigma / math.sqrt(size_in))  # strong, or a driver would compile again
         self.weight_scale, self.bias_scale = jnp.full((size_in, size_out), scale), jnp.full(size_out, scale)
 
-    def drawn(self, key: Array) -> "NoisyLinear":
-        """The layer with its weights drawn, by one normal number for each input and output (eqs. 10 and 11)."""
-        size_in, size_out = self.weight.shape
-        noise = jax.random.normal(key, (size_in + size_out,))
-        noise = jnp.sign(noise) * jnp.sqrt(jnp.abs(noise))
-        row, column = noise[:size_in], noise[size_in:]
+    def drawn(self, noise: Array) -> "NoisyLinear":
+        """The layer with its weights drawn: `noise` `[in + out]` is f of a normal number for each (eqs. 10 and 11)."""
+        row, column = jnp.split(noise, self.weight.shape[:1])
         weight = self.weight + self.weight_scale * row[:, None] * column[None, :]
         parts = lambda layer: (layer.weight, layer.bias)  # noqa: E731
         return eqx.tree_at(parts, self, (weight, self.bias + self.bias_scale * column))
@@ -124,6 +122,12 @@ def perturbed(network: Any, key: Array) -> Any:
     """`network` with the weights of its noisy layers drawn; without any it is the same. Consumes `key`."""
     is_noisy = lambda node: isinstance(node, NoisyLinear)  # noqa: E731
     nodes, structure = jax.tree.flatten(network, is_leaf=is_noisy)
-    number = sum(map(is_noisy, nodes))
-    keys = iter(jax.random.split(key, number)) if number else iter(())
-    return jax.tree.unflatten(structure, [node.drawn(next(keys)) if is_noisy(node) else node for node in nodes])
+    sizes = [sum(node.weight.shape) if is_noisy(node) else 0 for node in nodes]
+    if not any(sizes):
+        return network
+    # For all layers at once: many small draws side by side would cost more than the network.
+    noise = jax.random.normal(key, (sum(sizes),))
+    parts = jnp.split(jnp.sign(noise) * jnp.sqrt(jnp.abs(noise)), np.cumsum(sizes)[:-1])
+    return jax.tree.unflatten(
+        structure, [node.drawn(part) if is_noisy(node) else node for node, part in zip(nodes, parts, strict=True)]
+    )

@@ -54,7 +54,7 @@ def test_noise_is_off_until_it_is_drawn_and_then_has_the_factorised_form():
     assert np.abs(layer.weight).max() <= 1 / np.sqrt(30)
     x = jnp.ones((2, 30))
     np.testing.assert_array_equal(layer(x), Linear.__call__(layer, x))
-    drawn = layer.drawn(jax.random.key(1))
+    drawn = perturbed(layer, jax.random.key(1))
     noise = np.asarray((drawn.weight - layer.weight) / scale)
     assert np.linalg.matrix_rank(noise, tol=1e-3) == 1  # one number for each input times one for each output
     column = np.asarray((drawn.bias - layer.bias) / scale)
@@ -65,7 +65,7 @@ def test_noise_is_off_until_it_is_drawn_and_then_has_the_factorised_form():
 
 def test_noise_is_signed_roots_of_normal_numbers():
     layer = NoisyLinear(Linear(KEY, 1, 20_000, None), 1.0)
-    drawn = layer.drawn(jax.random.key(2))
+    drawn = perturbed(layer, jax.random.key(2))
     squared = np.asarray(drawn.bias - layer.bias) * np.abs(np.asarray(drawn.bias - layer.bias))
     assert abs(squared.mean()) < 0.03 and abs(squared.std() - 1) < 0.03
     assert abs((squared**4).mean() - 3) < 0.4  # a normal's fourth moment
