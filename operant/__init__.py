@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from operant.algorithms.tabular.tree_backup import TreeBackup
     from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
     from operant.algorithms.value.c51 import C51
+    from operant.algorithms.value.cql import CQL
     from operant.algorithms.value.deep_mc import DeepMC
     from operant.algorithms.value.deep_sarsa import DeepSARSA
     from operant.algorithms.value.dqn import DQN
@@ -46,11 +47,13 @@ if TYPE_CHECKING:
     from operant.algorithms.value.semi_gradient_td import SemiGradientTD
     from operant.api import Agent, Agents, load, resume, train
     from operant.checking.run import check
+    from operant.core.datasets import Dataset
     from operant.environments import make
     from operant.grids import Grid
     from operant.learner import Learner
     from operant.parts.component import component
     from operant.portable.policy import load_numpy
+    from operant.recording import export_dataset
 
 __version__ = "0.1.0"
 
@@ -66,6 +69,8 @@ _HOMES = {
     "Learner": "operant.learner",
     "component": "operant.parts.component",
     "load_numpy": "operant.portable.policy",
+    "Dataset": "operant.core.datasets",
+    "export_dataset": "operant.recording",
     "A2C": "operant.algorithms.policy.a2c",
     "A3C": "operant.algorithms.policy.a3c",
     "PPO": "operant.algorithms.policy.ppo",
@@ -74,6 +79,7 @@ _HOMES = {
     "VPG": "operant.algorithms.policy.vpg",
     "Random": "operant.algorithms.policy.random",
     "C51": "operant.algorithms.value.c51",
+    "CQL": "operant.algorithms.value.cql",
     "DeepMC": "operant.algorithms.value.deep_mc",
     "DeepSARSA": "operant.algorithms.value.deep_sarsa",
     "DQN": "operant.algorithms.value.dqn",
@@ -108,6 +114,7 @@ __all__ = [
     "A2C",
     "A3C",
     "C51",
+    "CQL",
     "DQN",
     "IQN",
     "PPO",
@@ -121,6 +128,7 @@ __all__ = [
     "Agent",
     "Agents",
     "Bandit",
+    "Dataset",
     "DeepMC",
     "DeepSARSA",
     "DoubleQLearning",
@@ -148,6 +156,7 @@ __all__ = [
     "component",
     "environments",
     "equations",
+    "export_dataset",
     "finite",
     "load",
     "load_numpy",

@@ -12,7 +12,7 @@ from operant.contracts import Context, Foreseeing, Outlook, Spec
 from operant.core import evaluation, keys, runtime
 from operant.core.episodes import Episode, played
 from operant.core.statistics import Evaluation
-from operant.environments import make
+from operant.environments import Compiled, Host, make
 from operant.environments.make import EnvironmentLike, is_made, release
 from operant.environments.spaces import environment_action, learner_space
 from operant.errors import OperantError
@@ -286,17 +286,22 @@ def evaluate_policies(
     """Evaluate policies `[N, ...]`, each on the same seeds; `algorithm`, in place of the agent's, may be a list."""
     if episodes < 1:
         raise OperantError(f"episodes must be at least 1, not {episodes}")
-    given = environment if environment is not None else agent.environment
-    if given is None:
-        raise OperantError("this agent was loaded without its environment: pass environment=")
-    backend = agent.description.get("backend", "auto") if environment is None else "auto"
-    kwargs = None if is_made(given) else agent.description.get("env_kwargs")
-    world = make(given, min(episodes, 16), backend, kwargs, has_mask(agent.observation_space))
+    world = world_of(agent, environment, min(episodes, 16))
     try:
         algorithm = agent.algorithm if algorithm is None else algorithm
         return evaluation.evaluator(algorithm, world, episodes, explore, once=True)(policies, seed)
     finally:
         release(world)
+
+
+def world_of(agent: Agent, environment: EnvironmentLike | None, num_envs: int) -> Compiled | Host:
+    """Environments for an agent to play on. Raises `OperantError` where it has none and none is given."""
+    given = environment if environment is not None else agent.environment
+    if given is None:
+        raise OperantError("this agent was loaded without its environment: pass environment=")
+    backend = agent.description.get("backend", "auto") if environment is None else "auto"
+    kwargs = None if is_made(given) else agent.description.get("env_kwargs")
+    return make(given, num_envs, backend, kwargs, has_mask(agent.observation_space))
 
 
 def batched(space: gymnasium.Space, observation: Any) -> tuple[Any, bool]:

@@ -11,7 +11,7 @@ import jax
 from operant import catalogue, description, grids
 from operant.agent import Agent, Agents, evaluate_policies, over_seeds
 from operant.arguments import Settings, check_words, find_preset, make_algorithm, preset_told
-from operant.core import checkpoint, runtime, training
+from operant.core import checkpoint, datasets, runtime, training
 from operant.core.runs import RunFolder
 from operant.core.selection import Best, best_of
 from operant.environments import Compiled
@@ -32,6 +32,7 @@ def train(
     seed: int = 0,
     num_seeds: int = 1,
     num_envs: int | None = None,
+    dataset: str | Path | None = None,
     preset: str = "auto",
     backend: str = "auto",
     env_kwargs: dict[str, Any] | None = None,
@@ -53,6 +54,10 @@ def train(
     A field that is a number may be given several in a list: every combination of them is trained with `num_seeds` seeds
     in one program, and comes back as a `grids.Grid`.
 
+    With a `dataset` (a folder that `export_dataset` wrote, or `minari:ID`) nothing acts: learners from a replay (dqn,
+    cql and their relatives) learn from its transitions alone, and `steps` are gradient steps. Presets are left out. The
+    environment says what is observed and done, and serves evaluation.
+
     Where the package has a preset of that name on that environment, its steps, environments and fields take the place
     of the defaults, and it is printed; `preset="none"` leaves it out, and whatever is given overrides its value.
 
@@ -71,12 +76,14 @@ def train(
     training stops being finite.
     """
     entry = catalogue.find(algorithm) if isinstance(algorithm, str) else catalogue.entry_of(algorithm)
-    tuned = find_preset(algorithm, environment, preset)
+    tuned = find_preset(algorithm, environment, preset) if dataset is None else None
     if isinstance(algorithm, str):
         algorithm = make_algorithm(algorithm, fields, tuned)
     elif fields:
         check_words(type(algorithm), fields)
         raise OperantError(f"{', '.join(fields)}: set fields on the algorithm object itself, or give its name")
+    if dataset is not None and num_envs is not None:
+        raise OperantError("num_envs means nothing with a dataset: no environment is stepped to learn from")
     usual = tuned or entry
     algorithm, grid = grids.split(algorithm)
     settings = Settings(
@@ -98,7 +105,8 @@ def train(
             where = backend, settings.env_kwargs, devices
             count = settings.num_seeds
             members = grids.members_of(algorithm, grid, count) if grid else algorithm
-            driver = driver_of(members, environment, settings.num_envs, count, *where, num_envs)
+            data = datasets.find(dataset) if dataset is not None else None
+            driver = driver_of(members, environment, settings.num_envs, count, *where, num_envs, data)
             iterations = math.ceil(settings.steps / driver.steps_per_iteration)
             start = driver.start(seed)
         except OperantError:
@@ -109,7 +117,8 @@ def train(
             raise OperantError(f"{name} cannot run on {name_of(environment)} with these settings ({told})") from error
         backend = "compiled" if isinstance(driver.environment, Compiled) else "gymnasium"
         spec = dataclasses.replace(driver.spec, action_space=driver.environment.action_space)
-        about = description.describe(name, algorithm, environment, backend, spec, settings, grid)
+        told_data = description.of_dataset(dataset, data) if dataset is not None and data is not None else None
+        about = description.describe(name, algorithm, environment, backend, spec, settings, grid, told_data)
         about["steps"] = iterations * driver.steps_per_iteration
         selection = selection_of(driver, environment, about)
         folder = None
@@ -132,6 +141,7 @@ def resume(
     steps: int | None = None,
     environment: EnvironmentLike | None = None,
     algorithm: Any = None,
+    dataset: str | Path | None = None,
     device: str = "auto",
     progress: str = "auto",
     callback: Callback | None = None,
@@ -139,8 +149,9 @@ def resume(
     """Continue the run in `path` from its newest whole checkpoint, to its end or to a new total of `steps`.
 
     On a compiled environment the result is, bit for bit, that of a run that was never interrupted. Beyond the steps
-    that the run began with, schedules hold their last values. A custom environment is passed again. Evaluation and logs
-    are the run's own; a run whose evaluation had reached its `stop_at` goes on without it.
+    that the run began with, schedules hold their last values. A custom environment is passed again, and so is a
+    `dataset` that lies elsewhere now. Evaluation and logs are the run's own; a run whose evaluation had reached its
+    `stop_at` goes on without it.
     """
     folder = RunFolder.open(Path(path))
     about = description.read(folder)
@@ -153,7 +164,8 @@ def resume(
         seeds, where = about["seeds"], (about["backend"], kwargs, devices)
         grid = description.grid_of(about, algorithm, folder)
         members = grids.members_of(algorithm, grid, len(seeds)) if grid else algorithm
-        driver = driver_of(members, environment, about["num_envs"], len(seeds), *where)
+        data = description.dataset_of(about, dataset, folder)
+        driver = driver_of(members, environment, about["num_envs"], len(seeds), *where, dataset=data)
         selection = selection_of(driver, environment, about)
         carry, told, name, warnings = checkpoint.load_newest(folder.checkpoints, driver.template())
         iteration = description.whole(told, "iteration", folder)

@@ -40,6 +40,7 @@ from operant.algorithms.tabular.td_lambda import TDLambda
 from operant.algorithms.tabular.tree_backup import TreeBackup
 from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
 from operant.algorithms.value.c51 import C51
+from operant.algorithms.value.cql import CQL
 from operant.algorithms.value.deep_mc import DeepMC
 from operant.algorithms.value.deep_sarsa import DeepSARSA
 from operant.algorithms.value.dqn import DQN
@@ -101,6 +102,8 @@ ENTRIES = (
           "sample averages of rewards; with UCB or an optimistic start too (Sutton & Barto 2018, 2.4)"),
     Entry("c51", C51, 1, 500_000, "value", "off-policy", "TD", "discrete",
           "DQN of the distribution of the return, on fixed atoms (Bellemare et al. 2017)"),
+    Entry("cql", CQL, 1, 500_000, "value", "off-policy", "TD", "discrete",
+          "DQN held down where data are missing; for learning from a dataset (Kumar et al. 2020)"),
     Entry("deep-mc", DeepMC, 8, 500_000, "value", "on-policy", "MC", "discrete",
           "action values of a network fitted to whole returns (Sutton & Barto 2018, 5.4)"),
     Entry("deep-sarsa", DeepSARSA, 4, 200_000, "value", "on-policy", "TD", "discrete",

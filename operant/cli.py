@@ -26,6 +26,7 @@ Operant: reinforcement learning, from exact dynamic programming to deep networks
   operant evaluate DIR                  play whole episodes with a trained agent
   operant resume DIR                    continue a run, to its end or to a new total of --steps
   operant watch DIR                     draw an episode anew, DIR/episode.gif
+  operant export-dataset DIR            keep transitions of a trained agent, to learn from with --dataset
   operant algorithms                    what there is, and its place on the map
   operant environments                  what it can be trained on
   operant check ENVIRONMENT             what is wrong with an environment, and how to mend it
@@ -49,6 +50,7 @@ COMMANDS = (
     "evaluate",
     "resume",
     "watch",
+    "export-dataset",
     "algorithms",
     "environments",
     "check",
@@ -93,7 +95,7 @@ def _run(argv: list[str]) -> int:
         return 0
     if argv[0] not in COMMANDS:
         raise unknown("command", argv[0], COMMANDS, _pointer(argv[0]))
-    return import_module(f"operant.commands.{argv[0]}").main(argv[1:])
+    return import_module(f"operant.commands.{argv[0].replace('-', '_')}").main(argv[1:])
 
 
 def _pointer(word: str) -> str | None:

@@ -70,9 +70,11 @@ def _load(path: str) -> dict[Any, Any]:
 
 
 def _settings_of_run(told: dict[Any, Any]) -> dict[Any, Any]:
-    settings = {name: told[name] for name in ("algorithm", *SETTINGS) if told.get(name) is not None}
+    settings = {name: told[name] for name in ("algorithm", *SETTINGS) if told.get(name) not in (None, {})}
     if not told.get("external_environment") and ":" not in str(told.get("environment", ":")):
         settings["environment"] = told["environment"]
+    if isinstance(dataset := told.get("dataset"), dict):
+        settings["dataset"] = dataset.get("source")
     seeds = told.get("seeds")
     if isinstance(seeds, list) and seeds:
         settings |= {"seed": seeds[0], "num_seeds": len(seeds)}

@@ -3,11 +3,14 @@
 import platform
 import uuid
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from operant import catalogue
 from operant.arguments import Settings
 from operant.contracts import Spec
+from operant.core import datasets
+from operant.core.datasets import Dataset
 from operant.core.runs import RunFolder
 from operant.environments.make import EnvironmentLike, is_external, name_of
 from operant.environments.spaces import space_to_json
@@ -25,6 +28,7 @@ LATER: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "log": (list, ["tensorboard"]),
     "log_id": (str, "run"),
     "grid": (dict, {}),
+    "dataset": ((dict, type(None)), None),
 }
 
 
@@ -36,15 +40,18 @@ def describe(
     spec: Spec,
     settings: Settings,
     grid: dict[str, list[Any]] | None = None,
+    dataset: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that is to be known about a run before it begins, in plain JSON; `steps` are left to the caller.
 
-    `spec` has the actions in the environment's own units; `settings.num_seeds` counts those of all settings of `grid`.
+    `spec` has the actions in the environment's own units; `settings.num_seeds` counts those of all settings of `grid`;
+    `dataset` is what `of_dataset` says.
     """
     return {
         "algorithm": name,
         "fields": fields_of(algorithm),
         "grid": {field: describe_part(values) for field, values in (grid or {}).items()},
+        "dataset": dataset,
         "environment": "your own environment" if isinstance(environment, Spec) else name_of(environment),
         "backend": backend,
         "external_environment": is_external(environment),
@@ -106,6 +113,30 @@ def environment_of(description: dict[str, Any], folder: RunFolder) -> str:
             "(environment=, or --environment my_package:MyEnv-v0)"
         )
     return description["environment"]
+
+
+def of_dataset(source: str | Path, dataset: Dataset) -> dict[str, Any]:
+    """What a run says of the dataset that it learns from."""
+    named = isinstance(source, str) and source.startswith("minari:")
+    where = str(source) if named else str(Path(source).resolve())
+    return {"source": where, "sha256": dataset.digest(), "rows": dataset.rows}
+
+
+def dataset_of(description: dict[str, Any], given: str | Path | None, folder: RunFolder) -> Dataset | None:
+    """The dataset that a run learns from, where it was or where it is `given` now; None where it learns by acting.
+
+    Raises `OperantError` where there is none, or another one.
+    """
+    told = description["dataset"]
+    if told is None and given is not None:
+        raise OperantError(f"{folder.path} learns by acting, and from no dataset")
+    if told is None:
+        return None
+    source = given if given is not None else str(told.get("source"))
+    dataset = datasets.find(source)
+    if dataset.digest() != told.get("sha256"):
+        raise OperantError(f"{source} is not the dataset that {folder.path} has learned from")
+    return dataset
 
 
 def whole(told: dict[str, Any], key: str, folder: RunFolder) -> int:

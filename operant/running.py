@@ -13,9 +13,12 @@ from operant.contracts import Asynchronous
 from operant.core import loggers, training
 from operant.core.asynchronous import AsynchronousDriver
 from operant.core.compiled import CompiledDriver
+from operant.core.datasets import Dataset
 from operant.core.hints import Hints
 from operant.core.host import HostDriver
 from operant.core.journal import Journal
+from operant.core.members import Members
+from operant.core.offline import OfflineDriver
 from operant.core.progress import Reporter
 from operant.core.runs import RunFolder
 from operant.core.selection import Best, Selection
@@ -40,29 +43,34 @@ def driver_of(
     env_kwargs: Mapping[str, Any] | None,
     devices: Any,
     asked: int | None = None,
+    dataset: Dataset | None = None,
 ) -> Any:
     """The driver that trains `algorithm` (or a list: one for each seed) there, on `devices` (None: on all there are).
 
-    `asked` are the environments that the user gave in so many words: what is made already may be another number.
+    `asked` are the environments that the user gave in so many words: what is made already may be another number. From a
+    `dataset` one is made to tell what is observed and done there, and none is stepped.
     """
     kwargs = dict(env_kwargs or {})
     each = algorithm if isinstance(algorithm, list) else [algorithm] * num_seeds
     masks = getattr(each[0], "masks", False)
 
     def one(own: Any) -> Any:
-        if isinstance(own, Asynchronous):
+        if isinstance(own, Asynchronous) and dataset is None:
             world, construct = first_of(environment, backend, kwargs, masks)
             _check_world(own, environment, world, None if construct else asked)
             number = num_envs if construct or isinstance(world, Compiled) else world.num_envs
             return AsynchronousDriver(own, world, number, construct, devices[0] if devices else None)
-        world = make(environment, num_envs, backend, kwargs, masks)
+        world = make(environment, num_envs if dataset is None else 1, backend, kwargs, masks)
         _check_world(own, environment, world, asked)
+        if dataset is not None:
+            release(world)
+            return OfflineDriver(algorithm, dataset, world, num_seeds, devices)
         if isinstance(world, Compiled):
             return CompiledDriver(algorithm, world, num_envs, num_seeds, devices=devices)
         return HostDriver(own, world)
 
     first = one(each[0])
-    if num_seeds == 1 or isinstance(first, CompiledDriver):
+    if num_seeds == 1 or isinstance(first, Members):
         return first
     if isinstance(first.environment, Host) and is_made(environment):
         raise OperantError(f"several seeds need environments of their own beside {name_of(environment)}: {INSTEAD}")
@@ -176,9 +184,11 @@ def announced(description: dict[str, Any], asked: int, driver: Any) -> str:
     steps, seeds = description["steps"], len(description["seeds"])
     settings = math.prod(map(len, description["grid"].values()))
     rounded = f" ({asked:,} rounded up to whole windows of {window:,})" if steps != asked else ""
+    where, kind = f"{description['backend']} backend, {description['num_envs']} environments{placing}", "steps"
+    if dataset := description["dataset"]:
+        where, kind = f"{dataset['rows']:,} transitions of {dataset['source']}", "gradient steps"
     return (
-        f"{description['algorithm']} on {description['environment']}: {description['backend']} backend, "
-        f"{description['num_envs']} environments{placing}, {steps:,} steps{rounded}"
+        f"{description['algorithm']} on {description['environment']}: {where}, {steps:,} {kind}{rounded}"
         + (f", {settings} settings of {seeds // settings} seeds" if settings > 1 else "")
         + (f", {seeds} seeds" if seeds > settings == 1 else "")
     )

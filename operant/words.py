@@ -44,6 +44,7 @@ MEANINGS = {
     "num_updates": "gradient steps after each window",
     "batch_size": "transitions in a minibatch",
     "huber_threshold": "errors beyond it count linearly",
+    "conservative_weight": "how much actions that the data do not show are held down",
     "baseline": "subtract the other episodes' mean return",
     "epsilon": "probability of a uniformly random action",
     "capacity": "transitions that the replay holds",

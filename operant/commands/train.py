@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from operant.commands.common import BACKENDS, DEVICE, EPISODES, JSON, NO_GIF, PROGRESS, SEED, STEPS, SWITCHES
+from operant.commands.common import BACKENDS, DATASET, DEVICE, EPISODES, JSON, NO_GIF, PROGRESS, SEED, STEPS, SWITCHES
 from operant.errors import OperantError
 from operant.kinds import NUMBER, PAIRS, TEXT, Kind, choice, optional, several, whole
 from operant.parsing import Arguments, Command, Flag, cut, parse
@@ -11,7 +11,7 @@ from operant.parsing import Arguments, Command, Flag, cut, parse
 ENVIRONMENT = ("environment", "an id, such as CartPole-v1")
 # What train is told in the flags' own words.
 PLAIN = (
-    *("steps", "seed", "num_seeds", "num_envs", "preset", "backend"),
+    *("steps", "seed", "num_seeds", "preset", "backend", "dataset"),
     *("evaluate_every", "stop_at", "log", "device", "progress"),
 )
 
@@ -37,7 +37,9 @@ def main(argv: list[str]) -> int:
     arguments.flags = [*from_file, *arguments.flags]
     chosen = {name: values[-1] for name, values in arguments.flags if values}
     environment = arguments.positionals[0] if arguments.positionals else None
-    preset = find_preset(entry.name, environment, _preset_word(chosen.get("preset", "auto"), PRESETS))
+    preset = None
+    if "dataset" not in chosen:
+        preset = find_preset(entry.name, environment, _preset_word(chosen.get("preset", "auto"), PRESETS))
     default = make_algorithm(entry.name, {}, preset)
     flags = _flags(preset or entry, flags_of(default, chosen), PRESETS)
     if path is not None:
@@ -54,6 +56,8 @@ def run(name: str, fields: dict[str, Any], values: dict[str, Any]) -> int:
     from operant.commands.results import finish
 
     settings: dict[str, Any] = {setting: values[setting] for setting in PLAIN}
+    if values["dataset"] is None:  # otherwise no environment is stepped to learn from
+        settings["num_envs"] = values["num_envs"]
     out, env_kwargs = values["out"] or True, dict(values["env_kwargs"])
     agents = api.train(name, values["environment"], env_kwargs=env_kwargs, out=out, **settings, **fields)
     return finish(agents, None, values)
@@ -66,6 +70,7 @@ def _flags(usual: Any, fields: list[Flag], presets: tuple[str, ...]) -> tuple[Fl
         Flag("seed", SEED, 0, "the first seed"),
         Flag("num_seeds", whole(1, 10_000), 1, "seeds, trained in one run"),
         Flag("num_envs", whole(1, 10**6), usual.num_envs, "parallel environments"),
+        Flag("dataset", DATASET, None, "learn from it alone, in gradient steps: a dataset's folder, or minari:ID"),
         Flag("preset", choice(*presets), "auto", "tuned settings for this environment, where there are some"),
         Flag(
             "config", Kind("FILE", str, lambda value: value or "none"), None, "settings: YAML, or an earlier run.json"

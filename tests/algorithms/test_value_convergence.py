@@ -11,6 +11,7 @@ import pytest
 
 import operant
 from operant import catalogue
+from operant.core.datasets import Dataset
 from operant.finite import MDP, policy_evaluation, value_iteration
 from operant.parts.bootstraps import Double
 from operant.parts.exploration import EpsilonGreedy, Random
@@ -22,14 +23,14 @@ from operant.parts.schedules import Linear
 from operant.parts.value_networks import Dueling, Noisy
 
 DISCOUNT, TABLE = 0.8, MLP((), initialisation="uniform")
+FOLLOWING = np.array([[1, 2], [2, 0], [3, 1], [3, 3]])
+REWARDS = np.array([[0.3, -0.2], [0.5, 0.1], [1.0, -0.4], [0.0, 0.0]])
 
 
 def problem():
     """Three states and an exit, two actions, and no chance."""
-    following = np.array([[1, 2], [2, 0], [3, 1], [3, 3]])
-    rewards = np.array([[0.3, -0.2], [0.5, 0.1], [1.0, -0.4], [0.0, 0.0]])
-    transitions = np.eye(4)[following]
-    return MDP.from_arrays(transitions, np.broadcast_to(rewards[..., None], (4, 2, 4)), terminal=[3])
+    transitions = np.eye(4)[FOLLOWING]
+    return MDP.from_arrays(transitions, np.broadcast_to(REWARDS[..., None], (4, 2, 4)), terminal=[3])
 
 
 OFF_POLICY = {
@@ -57,6 +58,11 @@ def learned(name, fields, steps):
     agent = operant.train(
         algorithm, problem(), steps=steps, num_envs=4, progress="none", env_kwargs={"max_steps_in_episode": 10}
     )
+    return values(algorithm, agent)
+
+
+def values(algorithm, agent):
+    """Action values `[3, 2]`."""
     features = np.eye(4, dtype=np.float32)
     if hasattr(algorithm, "_values"):
         return np.asarray(algorithm._values(agent.policy, features))[:3]
@@ -68,6 +74,30 @@ def learned(name, fields, steps):
 def test_off_policy_members_find_the_optimal_values(name):
     exact = value_iteration(problem(), discount=DISCOUNT, tolerance=1e-9).action_values[:3]
     np.testing.assert_allclose(learned(name, OFF_POLICY | MEMBERS[name], 40_000), exact, atol=1e-2)
+
+
+def every_pair():
+    """Each action once in each state, in no order."""
+    states, actions = np.repeat(np.arange(3), 2), np.tile(np.arange(2), 3)
+    world = operant.make(problem())
+    following, ends = FOLLOWING[states, actions], FOLLOWING[states, actions] == 3
+    columns = states, actions, REWARDS[states, actions], ends, ~ends, following
+    return Dataset(world.observation_space, world.action_space, *columns)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*MEMBERS, "cql"])
+def test_off_policy_members_find_the_optimal_values_in_a_dataset(name, tmp_path):
+    """With a weight of zero CQL is DQN; with more its values are low on purpose."""
+    fields = {"conservative_weight": 0.0} if name == "cql" else MEMBERS[name]
+    algorithm = dataclasses.replace(
+        catalogue.find(name.removesuffix("-composed")).default(), **OFF_POLICY | {"num_updates": 10} | fields
+    )
+    agent = operant.train(
+        algorithm, problem(), dataset=every_pair().save(tmp_path / "data"), steps=10_000, progress="none"
+    )
+    exact = value_iteration(problem(), discount=DISCOUNT, tolerance=1e-9).action_values[:3]
+    np.testing.assert_allclose(values(algorithm, agent), exact, atol=1e-2)
 
 
 ON_POLICY = {"discount": DISCOUNT, "network": TABLE, "exploration": EpsilonGreedy(0.5), "optimiser": Adam()}

@@ -10,9 +10,9 @@ Source: Mnih et al. 2015, "Human-level control through deep reinforcement learni
     5.        descend the squared (or Huber) loss of y - Q(s, a)
     6.    every `target_every` environment steps copy the online network to the target
 
-All but 4. and 5. is shared with its relatives (`parts.deep_q`). What 4. takes of the next state is the `bootstrap`:
-the maximum, double Q-learning or Munchausen. Returns of `n_step` steps, a `Prioritised` replay, and `Dueling` and
-`Noisy` networks are values of fields.
+4. and 5. are `parts.mean_q`, shared with CQL; the rest is shared with all relatives (`parts.deep_q`). What 4. takes of
+the next state is the `bootstrap`: the maximum, double Q-learning or Munchausen. Returns of `n_step` steps, a
+`Prioritised` replay, and `Dueling` and `Noisy` networks are values of fields.
 
 Deviations from the paper: the squared loss instead of clipped errors by default, because rewards are not clipped
 either (with values near 100 a threshold of 1 regresses to the median, and with these settings the rare terminal steps
@@ -21,26 +21,18 @@ replay is first filled by the exploration rule; a truncated episode bootstraps f
 of several steps are not corrected for the policy that acted.
 """
 
-from typing import Any
-
-import jax.numpy as jnp
-from jax import Array
-
-from operant.contracts import Spec
-from operant.equations import huber, squared
 from operant.parts.bootstraps import Bootstrap, Max
-from operant.parts.component import check_positive, component
-from operant.parts.deep_q import DeepQ, Goal, taken
+from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.mean_q import MeanQ
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser
 from operant.parts.replay import Replay, Uniform
 from operant.parts.schedules import Linear, Scalar
-from operant.parts.transitions import Batch
 
 
 @component
-class DQN(DeepQ):
+class DQN(MeanQ):
     learning_rate: Scalar = 2.5e-4
     discount: float = 0.99
     exploration: Exploration = EpsilonGreedy(Linear(1.0, 0.05, over=0.5))
@@ -56,26 +48,3 @@ class DQN(DeepQ):
     replay: Replay = Uniform(10_000)
     network: Recipe = MLP((120, 84), "relu", "uniform")
     optimiser: Optimiser = Adam()
-
-    def check(self, spec: Spec) -> None:
-        super().check(spec)
-        check_positive(self, "huber_threshold")
-
-    @property
-    def outputs(self) -> int:
-        return 1
-
-    def _returns(self, network: Any, features: Array, key: Array | None = None) -> Array:
-        return network((), features)[1][..., None]
-
-    def _mean(self, returns: Array) -> Array:
-        return returns[..., 0]
-
-    def _loss(self, network: Any, batch: Batch, goal: Goal, key: Array) -> tuple[Array, dict[str, Array], Array]:
-        # 4.
-        y = goal.reward + goal.discount * goal.returns[:, 0]
-        # 5.
-        value = taken(self._returns(network, batch.features), batch.action)[:, 0]
-        error = y - value
-        losses = squared(error) if self.huber_threshold is None else huber(error, self.huber_threshold)
-        return losses, {"value": jnp.mean(value)}, jnp.abs(error)

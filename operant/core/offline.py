@@ -1,0 +1,109 @@
+"""The offline driver: learning from a dataset alone, in one program for all seeds.
+
+The dataset is absorbed once, as one window, into a replay of its size. From then on nothing acts: an iteration is one
+`improve`, and a step is a gradient step. The ring of transitions is an argument of the program that all seeds share; it
+is no part of the carry, so that no checkpoint holds it (`run.json` says where it comes from). What a replay keeps
+beside its ring, such as priorities, is each seed's own.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from gymnasium.spaces import Discrete
+from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
+
+from operant.contracts import Algorithm, Clock, Context, Offline, Ratio
+from operant.core import keys
+from operant.core.datasets import Dataset
+from operant.core.members import Members
+from operant.core.metrics import Health, well
+from operant.environments.compiled import Compiled
+from operant.environments.host import Host
+from operant.errors import OperantError
+from operant.parts.encoders import example
+from operant.parts.replay import ReplayState
+
+
+class OfflineCarry(NamedTuple):
+    """Everything that a run is, between two iterations, but the dataset; what a checkpoint holds."""
+
+    key: Array
+    state: Any  # without the ring
+    totals: dict[str, Ratio]
+    health: Health
+
+
+class OfflineDriver(Members):
+    """Trains members on a dataset; `environment` tells what is observed and done, and is never stepped."""
+
+    num_envs = 1
+
+    def __init__(
+        self,
+        algorithm: Algorithm | Sequence[Algorithm],
+        dataset: Dataset,
+        environment: Compiled | Host,
+        num_seeds: int = 1,
+        devices: Sequence[Any] | None = None,
+    ):
+        """Raises `OperantError` where an algorithm needs actions of its own, or the dataset is of other spaces."""
+        first: Any = algorithm[0] if isinstance(algorithm, Sequence) else algorithm
+        if not isinstance(first, Offline):
+            name = type(first).__name__
+            raise OperantError(f"{name} learns from its own actions, not from a dataset: cql and dqn's relatives do")
+        check_spaces(dataset, environment)
+        self.environment, self.rows = environment, dataset.rows
+        self.steps_per_iteration = first.num_updates
+        spec = environment.spec() if isinstance(environment, Host) else environment.spec(1)
+        super().__init__(algorithm, dataclasses.replace(spec, num_envs=1), num_seeds, devices=devices)
+        window = dataset.window()
+        self._like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), window)
+        absorbed = jax.jit(lambda window: _parted(self._absorbed(first, keys.root(0), window))[1])
+        self.given = jax.device_put(absorbed(window), NamedSharding(self._mesh, PartitionSpec()))
+
+    def _absorbed(self, algorithm: Any, key: Array, window: Any) -> Any:
+        learner = algorithm.offline(self.rows)
+        return learner.absorb(learner.init(key, self.spec), window)
+
+    def _init(self, algorithm: Any, key: Array) -> OfflineCarry:
+        # Zeros in the dataset's place: what is left beside the ring depends on the number of rows alone.
+        window = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self._like)
+        state, ring = _parted(self._absorbed(algorithm, keys.role(key, keys.INIT), window))
+        carry = OfflineCarry(key, state, {}, well())
+        return carry._replace(totals=self._zeros(algorithm, carry, ring))
+
+    def _learn(self, algorithm: Any, carry: OfflineCarry, iteration: Array, total: Array, given: Any) -> tuple:
+        context = Context(self.spec, Clock(iteration, jnp.minimum(iteration / total, 1.0)))
+        state, key = eqx.combine(carry.state, given), keys.role(carry.key, keys.LEARN, iteration)
+        state, metrics = algorithm.offline(self.rows).improve(state, key, context, self.steps_per_iteration)
+        return (carry._replace(state=_parted(state)[0]), ((), (), False)), metrics, {}
+
+
+def _parted(state: Any) -> tuple[Any, Any]:
+    """`state` without the rings of its replays, and with nothing else; `eqx.combine` joins them."""
+    is_ring = lambda node: isinstance(node, ReplayState)  # noqa: E731
+    rings, rest = eqx.partition(state, is_ring, is_leaf=is_ring)
+    return rest, rings
+
+
+def check_spaces(dataset: Dataset, environment: Compiled | Host) -> None:
+    """Raise `OperantError` where what the dataset observed and did is not what `environment` gives and takes."""
+    seen, given = (_told(each.observation_space) for each in (dataset, environment))
+    if seen != given:
+        raise OperantError(f"the dataset observes {seen}, but {environment.name} {given}")
+    done, taken = (_told(each.action_space) for each in (dataset, environment))
+    if done != taken:
+        raise OperantError(f"the dataset's actions are {done}, but those of {environment.name} {taken}")
+
+
+def _told(space: Any) -> str:
+    """What of a space a learner depends on; bounds and wide dtypes may be written otherwise."""
+    if isinstance(space, Discrete):
+        return f"{space.n} numbers from {space.start}"
+    layout = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", example(space))
+    return str(layout).replace("'", "")

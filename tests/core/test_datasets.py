@@ -1,0 +1,251 @@
+"""Datasets: what is written is what is read, and what was damaged or never was one is one line."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
+
+import operant
+from operant.cli import main
+from operant.core import _manifest, checkpoint
+from operant.core.behaviour import Behaviour, record
+from operant.core.datasets import Dataset
+from operant.core.offline import OfflineDriver
+from operant.environments import Compiled, Host, make
+from operant.errors import OperantError
+from operant.parts.component import strong
+from tests.probes import Truncation, as_gymnasium
+
+ROWS = 12
+SPACES = {
+    "box": Box(-1, 1, (3,)),
+    "image": Box(0, 255, (6, 5, 2), np.uint8),
+    "number": Discrete(5, start=2),
+    "parts": Dict({"goal": Box(-2, 2, (2,)), "seen": Tuple([Discrete(3), MultiBinary(4)])}),
+}
+
+
+def sampled(space, rng, rows=ROWS):
+    """Rows of `space`, as trees of arrays."""
+    if isinstance(space, Dict):
+        return {name: sampled(part, rng, rows) for name, part in space.spaces.items()}
+    if isinstance(space, Tuple):
+        return tuple(sampled(part, rng, rows) for part in space.spaces)
+    space.seed(int(rng.integers(1000)))
+    return np.stack([space.sample() for _ in range(rows)])
+
+
+def dataset(space=SPACES["box"], **changes):
+    rng = np.random.default_rng(0)
+    terminated = np.arange(ROWS) % 5 == 4
+    columns = {
+        "observation": sampled(space, rng), "action": rng.integers(-1, 3, ROWS), "reward": rng.normal(size=ROWS),
+        "terminated": terminated, "truncated": ~terminated & (np.arange(ROWS) % 7 == 6),
+        "next_observation": sampled(space, rng),
+    }  # fmt: skip
+    return Dataset(space, Discrete(4, start=-1), **columns | changes)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_what_is_written_is_read(name, tmp_path):
+    data = dataset(SPACES[name])
+    data = Dataset(data.observation_space, data.action_space, about={"from": "here"}, **data.columns)
+    again = Dataset.load(data.save(tmp_path / "data"))
+    assert again.observation_space == data.observation_space and again.action_space == data.action_space
+    assert again.about == {"from": "here"} and again.digest() == data.digest()
+    for one, other in zip(jax.tree.leaves(data.columns), jax.tree.leaves(again.columns), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    assert not [file for file in (tmp_path / "data").rglob("*") if file.suffix not in ("", ".json", ".safetensors")]
+
+
+def test_a_window_is_one_stream_in_a_learners_units_that_ends():
+    data = dataset()
+    window = data.window()
+    np.testing.assert_array_equal(window.steps.action[:, 0], data.action + 1)
+    assert window.steps.observation.shape == (ROWS, 1, 3) and window.steps.last[-1, 0] and not data.truncated[-1]
+    np.testing.assert_array_equal(window.steps.truncated[:-1, 0], data.truncated[:-1])
+
+
+def test_another_row_is_another_digest():
+    data = dataset()
+    for name, column in data.columns.items():
+        changed = column.copy()
+        changed[3] = ~changed[3] if changed.dtype == bool else changed[3] * 0.5 if changed.dtype != np.int32 else 1
+        assert (
+            Dataset(data.observation_space, data.action_space, **data.columns | {name: changed}).digest()
+            != data.digest()
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"reward": np.full(ROWS, np.nan)}, "reward is not finite"),
+        ({"reward": np.zeros(0)}, "at least one transition"),
+        ({"reward": np.zeros(ROWS - 1)}, "does not fit its spaces and its 11 rewards"),
+        ({"observation": np.zeros((ROWS, 4))}, "observation does not fit"),
+        ({"next_observation": {"a": np.zeros((ROWS, 3))}}, "next_observation does not fit"),
+        ({"action": np.full(ROWS, 3)}, "actions that are not among -1 to 2"),
+        ({"action": np.full(ROWS, 0.5)}, "action does not fit"),
+        ({"terminated": np.zeros(ROWS)}, "terminated does not fit"),
+        ({"observation": np.full((ROWS, 3), "a")}, "observation does not fit"),
+    ],
+)  # fmt: skip
+def test_columns_that_do_not_fit(changes, words):
+    with pytest.raises(OperantError, match=words) as error:
+        dataset(**changes)
+    assert "\n" not in str(error.value)
+
+
+def damaged(folder, how):
+    where = folder / str(ROWS)
+    manifest, (tensors,) = where / "manifest.json", where.glob("*.safetensors")
+    described = _manifest.read(where)
+
+    def told(**changes):
+        described["description"].update(changes)
+        parts = (described[key] for key in ("files", "leaves", "description"))
+        manifest.write_bytes(_manifest.seal(manifest, *parts))
+
+    content = bytearray(tensors.read_bytes())
+    content[-3] ^= 1
+    {
+        "flipped": lambda: tensors.write_bytes(content),
+        "cut": lambda: tensors.write_bytes(content[:50]),
+        "gone": tensors.unlink,
+        "no manifest": manifest.unlink,
+        "torn": lambda: manifest.write_bytes(manifest.read_bytes()[:-20]),
+        "empty": lambda: shutil.rmtree(where),
+        "a checkpoint": lambda: told(dataset=None),
+        "huge": lambda: told(rows=2**31 - 1),
+        "wrong rows": lambda: told(rows="many"),
+        "odd spaces": lambda: told(observation_space={"box": {"low": []}}),
+        "others": lambda: told(observation_space={"discrete": {"n": 3, "start": 0}}),
+    }[how]()
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("flipped", "does not match its hash"), ("cut", "damaged"), ("gone", "cannot be read"),
+        ("no manifest", "cannot be read"), ("torn", "damaged"), ("empty", "is no dataset"),
+        ("a checkpoint", "not the description of a dataset"), ("huge", "was expected"),
+        ("wrong rows", "not the description of a dataset"), ("odd spaces", "stored space cannot be read"),
+        ("others", "leaf"),
+    ],
+)  # fmt: skip
+def test_a_damaged_dataset_is_one_line(how, words, tmp_path):
+    folder = dataset().save(tmp_path / "data")
+    damaged(folder, how)
+    with pytest.raises(OperantError, match=words) as error:
+        Dataset.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_other_folders_are_refused(tmp_path):
+    data = dataset()
+    data.save(tmp_path / "data")
+    with pytest.raises(OperantError, match="is not empty"):
+        data.save(tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(OperantError, match="is a run: operant export-dataset"):
+        Dataset.load(tmp_path / "run")
+    checkpoint.save(tmp_path / "other", "1", {"a": np.zeros(2)}, {})
+    with pytest.raises(OperantError, match="not the description of a dataset"):
+        Dataset.load(tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    fields = {"num_steps": 8, "num_minibatches": 2, "num_envs": 2, "steps": 64, "progress": "none", "log": ()}
+    return operant.train("ppo", "CartPole-v1", out=out, num_seeds=2, **fields)
+
+
+def test_every_transition_goes_on_from_the_one_before(agent, tmp_path):
+    data = Dataset.load(operant.export_dataset(agent, tmp_path / "data", 333, epsilon=0.5, seed=4))
+    last = data.terminated | data.truncated
+    np.testing.assert_array_equal(data.next_observation[:-1][~last[:-1]], data.observation[1:][~last[:-1]])
+    assert data.rows == 333 and last[-1] and data.terminated.sum() > 5
+    # Episodes begin near the middle and end far from it: none was joined to another.
+    begins = np.flatnonzero(last[:-1]) + 1
+    assert (np.abs(data.observation[begins]) <= 0.05).all()
+    fallen = np.abs(data.next_observation[data.terminated])
+    assert ((fallen[:, 0] > 2.4) | (fallen[:, 2] > 0.2)).all()
+    assert data.about["algorithm"] == "ppo" and data.about["epsilon"] == 0.5
+
+
+def test_epsilon_is_the_share_of_random_actions(agent):
+    world, member = make("CartPole-v1"), agent[0]
+
+    def shares(epsilon, explores=False):
+        other = operant.Random()
+        behaviour = Behaviour(strong(member.algorithm), other, np.float32(epsilon), explores)
+        data = record(behaviour, member.policy, world, 2_000, 0)
+        return np.mean(data.action == member.act(data.observation)), data
+
+    assert shares(0.0)[0] == 1.0
+    half, data = shares(0.6)
+    assert abs(half - 0.7) < 0.04  # half of the random ones are the greedy one too
+    assert shares(0.6)[1].digest() == data.digest()
+    assert 0.4 < shares(0.0, explores=True)[0] < 1.0
+
+
+@operant.component
+class Counting:
+    """Remembers the time within the episode, and does 0 and 1 in turn."""
+
+    def start(self, policy, key, spec):
+        return jnp.zeros(spec.num_envs, jnp.int32)
+
+    def act(self, policy, memory, observation, key, context, *, explore):
+        return memory + 1, memory % 2, ()
+
+
+@pytest.mark.parametrize("host", [False, True])
+def test_memory_begins_anew_with_every_episode(host):
+    world = Host([as_gymnasium(Truncation)] * 3) if host else Compiled(Truncation())
+    data = record(Behaviour(Counting(), operant.Random(), np.float32(0), False), jnp.zeros(()), world, 50, 0)
+    last, expected = data.terminated | data.truncated, []
+    while len(expected) < 50:
+        length = int(last[len(expected) :].argmax()) + 1
+        assert length <= Truncation.length
+        expected += [time % 2 for time in range(length)]
+    np.testing.assert_array_equal(data.action, expected)
+    assert data.truncated.all() == last.all() and last[-1] and last.sum() >= 10
+
+
+def test_actions_are_in_the_environments_units():
+    world = make("Pendulum-v1")
+    data = record(Behaviour(operant.Random(), operant.Random(), np.float32(1), False), jnp.zeros(()), world, 200, 0)
+    assert data.action.shape == (200, 1) and 1.5 < np.abs(data.action).max() <= 2.0
+    with pytest.raises(OperantError, match="DQN needs Discrete actions"):
+        OfflineDriver(operant.DQN(), data, world)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"steps": 0}, "steps"), ({"steps": True}, "steps"), ({"steps": 1}, "steps"), ({"epsilon": 1.5}, "epsilon")],
+)
+def test_numbers_that_make_no_sense(agent, given, words, tmp_path):
+    with pytest.raises(OperantError, match=words):
+        operant.export_dataset(agent, tmp_path / "data", **{"steps": 10} | given)
+
+
+def test_the_command_line_exports(agent, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = str(agent.folder)
+    argv = ["export-dataset", run, "--steps", "60", "--out", "data", "--epsilon", "0.2", "--explore", "--json"]
+    assert main(argv) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"out": "data", "steps": 60}
+    assert "60 transitions in data" in err and "operant train cql CartPole-v1 --dataset data" in err
+    assert Dataset.load("data").about["explore"] is True
+    for wrong, words in ((argv, "is not empty"), (argv[:2], "--out is missing"), (["export-dataset", "no"], "--out")):
+        assert main(wrong) == 2 and words in capsys.readouterr().err
