@@ -60,7 +60,7 @@ def driver_of(
             _check_world(own, environment, world, None if construct else asked)
             number = num_envs if construct or isinstance(world, Compiled) else world.num_envs
             return AsynchronousDriver(own, world, number, construct, devices[0] if devices else None)
-        world = make(environment, num_envs if dataset is None else 1, backend, kwargs, masks)
+        world = make(environment, num_envs if dataset is None else 1, backend, kwargs, masks, training=True)
         _check_world(own, environment, world, asked)
         if dataset is not None:
             release(world)

@@ -9,6 +9,7 @@ from operant import catalogue, presets
 from operant.arguments import Settings, find_preset, make_algorithm, preset_told
 from operant.cli import main
 from operant.environments import make
+from operant.environments.atari import is_game
 from operant.parts.networks import MLP
 from operant.presets import Gate, Preset
 
@@ -27,6 +28,8 @@ def own(monkeypatch):
 
 @pytest.mark.parametrize("preset", EVERY, ids=lambda preset: f"{preset.algorithm}-{preset.environment}")
 def test_every_preset_can_be_used(preset):
+    if is_game(preset.environment):
+        pytest.importorskip("ale_py")
     algorithm = make_algorithm(preset.algorithm, {}, preset)
     world = make(preset.environment, preset.num_envs)
     algorithm.check(world.spec(preset.num_envs) if hasattr(world, "params") else world.spec())
@@ -47,6 +50,8 @@ def test_what_there_is():
         ("ppo", "CartPolePositions-v1"),
         ("ppo", "MemoryChain-bsuite"),
         ("dqn", "CartPole-v1"),
+        ("dqn", "ALE/Breakout-v5"),
+        ("ppo", "ALE/Pong-v5"),
         ("reinforce", "CartPole-v1"),
         ("a2c", "CartPole-v1"),
         ("a3c", "CartPole-v1"),

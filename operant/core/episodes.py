@@ -15,7 +15,8 @@ from operant.contracts import Foreseeing, Outlook
 from operant.core._files import replace_file
 from operant.core.notebook import picture
 from operant.core.panels import beside
-from operant.environments import Compiled, make
+from operant.environments import Compiled, Host, make
+from operant.environments.atari import is_game
 from operant.errors import OperantError
 from operant.finite.named import problem_names
 from operant.workers.masking import MaskObserved, has_mask
@@ -82,6 +83,9 @@ def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], Mome
     world: Any
     kwargs = agent.description.get("env_kwargs") or {}
     compiled = agent.description.get("backend") == "compiled"
+    if is_game(environment):
+        yield from _play_game(agent, make(environment, 1, kwargs=kwargs), seed)
+        return
     if isinstance(environment, str) and (":" in environment or environment in gymnasium.registry):
         if compiled and kwargs and environment not in problem_names():
             raise ValueError("the renderer cannot draw a compiled environment whose parameters were changed")
@@ -151,6 +155,30 @@ def _cells(observation: np.ndarray) -> np.ndarray:
         colour = np.array(colorsys.hsv_to_rgb(channel / observation.shape[2], 0.65, 0.95)) * 255
         picture[observation[..., channel] > 0] = colour.astype(np.uint8)
     return picture.repeat(CELL, axis=0).repeat(CELL, axis=1)
+
+
+def _play_game(agent: Any, world: Compiled | Host, seed: int) -> Iterator[Callable[[], Moment]]:
+    """An Atari game as the agent sees it: the newest of the frames that it observes."""
+    assert isinstance(world, Host)
+    try:
+        agent.reset()
+        observation, ended = world.reset(seed), False
+        for _ in range(LONGEST):
+            seen = observation[0]
+            yield functools.partial(_moment, functools.partial(_newest, seen), agent, seen)
+            if ended:
+                break
+            step = world.step(np.asarray(agent.act(observation)))
+            ended = bool(step.terminated[0] | step.truncated[0])
+            observation = step.next_observation if ended else step.observation
+    finally:
+        agent.reset()
+        world.close()
+
+
+def _newest(observation: np.ndarray) -> np.ndarray:
+    """The last frame of a stack `[84, 84, 4]`, twice as large: uint8 `[168, 168, 3]`."""
+    return np.repeat(observation[..., -1:], 3, axis=-1).repeat(2, axis=0).repeat(2, axis=1)
 
 
 def _thinned(moments: Iterator[Callable[[], Moment]]) -> tuple[list[Any], list[Outlook]]:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import gymnasium
 from gymnasium.vector import VectorEnv
 
+from operant.environments.atari import games, is_game
 from operant.environments.compiled import Compiled
 from operant.environments.finite import Finite, Limit
 from operant.environments.host import Host
@@ -40,6 +41,7 @@ def make(
     backend: str = "auto",
     kwargs: dict[str, Any] | None = None,
     masks: bool = False,
+    training: bool = False,
 ) -> Compiled | Host:
     """The environment behind `environment`, ready for a driver.
 
@@ -49,11 +51,14 @@ def make(
     are Gymnasium's, gymnax's, our own (`environments.own`) and those of `finite.problem`. `backend="auto"` prefers a
     compiled twin where an id has one. `kwargs` go to the environment's constructor, or to the parameters of a compiled
     one (`max_steps_in_episode` of a finite MDP). Copies whose steps are slow are stepped in processes of their own
-    (`several`). With `masks`, a Gymnasium environment whose info has an `action_mask` observes it (`with_masks`).
+    (`several`). With `masks`, a Gymnasium environment whose info has an `action_mask` observes it (`with_masks`). For
+    `training`, an Atari game (`ALE/...`) clips its rewards and ends at every life.
 
     Raises `OperantError` for an unknown id, an unknown backend, a backend that the environment does not have, or
     `kwargs` for something that is made already.
     """
+    if is_game(environment):
+        return games(environment, num_envs, backend, kwargs or {}, training)
     found = resolve(environment, backend, kwargs or {})
     found = with_masks(found) if masks else found
     if isinstance(found, Factory):
@@ -64,7 +69,9 @@ def make(
 def first_of(
     environment: EnvironmentLike, backend: str, kwargs: dict[str, Any], masks: bool
 ) -> tuple[Compiled | Host, Callable[[], gymnasium.Env] | None]:
-    """As `make`, but of an environment that can be made again and again only one; and what makes more, or None."""
+    """As `make` for training, but of what can be made again and again only one; and what makes more, or None."""
+    if is_game(environment):
+        raise OperantError(f"{environment} is one vector of environments, which actors cannot share: ppo trains on it")
     found = resolve(environment, backend, kwargs)
     found = with_masks(found) if masks else found
     if not isinstance(found, Factory):
@@ -86,6 +93,8 @@ def resolve(
     """What `environment` is: something made already, or a `Factory` of Gymnasium environments."""
     if backend not in BACKENDS:
         raise unknown("backend", backend, BACKENDS)
+    if is_game(environment):
+        return games(environment, 1, backend, kwargs, False)
     if isinstance(environment, str):
         return _by_name(environment, backend, kwargs)
     if isinstance(environment, tuple) and len(environment) == 2 and _is_compiled(environment[0]):
