@@ -2,6 +2,7 @@
 
 import json
 
+import gymnasium
 import pytest
 
 import operant
@@ -30,6 +31,8 @@ def own(monkeypatch):
 def test_every_preset_can_be_used(preset):
     if is_game(preset.environment):
         pytest.importorskip("ale_py")
+    elif preset.environment in gymnasium.registry and "mujoco" in str(gymnasium.spec(preset.environment).entry_point):
+        pytest.importorskip("mujoco")
     algorithm = make_algorithm(preset.algorithm, {}, preset)
     world = make(preset.environment, preset.num_envs)
     algorithm.check(world.spec(preset.num_envs) if hasattr(world, "params") else world.spec())

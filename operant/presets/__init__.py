@@ -12,7 +12,7 @@ One file an algorithm, `<name>.yaml`, with an entry for each environment:
         seeds: 10
         backends: [compiled]
         source: where the number comes from
-        accelerator: true     # hours on a few cores: measured only where its name is given
+        long: true            # hours on a few cores: measured only where its name is given
 """
 
 import functools
@@ -30,7 +30,7 @@ class Gate:
     seeds: int
     backends: tuple[str, ...]
     source: str
-    accelerator: bool = False  # hours on a few cores: measured only where its name is given
+    long: bool = False  # hours on a few cores: measured only where its name is given
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def of(algorithm: str) -> dict[str, Preset]:
     presets = {}
     for environment, told in yaml.safe_load(file.read_text(encoding="utf-8")).items():
         gate = told["gate"]
-        told_of = gate["seeds"], tuple(gate["backends"]), gate["source"], gate.get("accelerator", False)
+        told_of = gate["seeds"], tuple(gate["backends"]), gate["source"], gate.get("long", False)
         held = Gate(float(gate["return"]), *told_of)
         fields = told.get("fields", {})
         presets[environment] = Preset(algorithm, environment, told["steps"], told["num_envs"], fields, held)
