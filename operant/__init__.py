@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from operant.algorithms.value.deep_mc import DeepMC
     from operant.algorithms.value.deep_sarsa import DeepSARSA
     from operant.algorithms.value.dqn import DQN
+    from operant.algorithms.value.drqn import DRQN
     from operant.algorithms.value.iqn import IQN
     from operant.algorithms.value.pqn import PQN
     from operant.algorithms.value.qr_dqn import QRDQN
@@ -83,6 +84,7 @@ _HOMES = {
     "DeepMC": "operant.algorithms.value.deep_mc",
     "DeepSARSA": "operant.algorithms.value.deep_sarsa",
     "DQN": "operant.algorithms.value.dqn",
+    "DRQN": "operant.algorithms.value.drqn",
     "IQN": "operant.algorithms.value.iqn",
     "PQN": "operant.algorithms.value.pqn",
     "QRDQN": "operant.algorithms.value.qr_dqn",
@@ -116,6 +118,7 @@ __all__ = [
     "C51",
     "CQL",
     "DQN",
+    "DRQN",
     "IQN",
     "PPO",
     "PQN",

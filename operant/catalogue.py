@@ -44,6 +44,7 @@ from operant.algorithms.value.cql import CQL
 from operant.algorithms.value.deep_mc import DeepMC
 from operant.algorithms.value.deep_sarsa import DeepSARSA
 from operant.algorithms.value.dqn import DQN
+from operant.algorithms.value.drqn import DRQN
 from operant.algorithms.value.iqn import IQN
 from operant.algorithms.value.pqn import PQN
 from operant.algorithms.value.qr_dqn import QRDQN
@@ -112,6 +113,8 @@ ENTRIES = (
           "Q-learning with two tables, without the bias of the maximum (van Hasselt 2010)"),
     Entry("dqn", DQN, 1, 500_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with a network, replay and a target network (Mnih et al. 2015)"),
+    Entry("drqn", DRQN, 8, 500_000, "value", "off-policy", "TD", "discrete",
+          "DQN with memory, from sequences (Hausknecht & Stone 2015; Kapturowski et al. 2019)"),
     Entry("dyna-q", DynaQ, 1, 20_000, "value", "off-policy", "TD", "discrete",
           "Q-learning that also plans from a learned model; with a bonus Dyna-Q+ (Sutton 1990)", model=True),
     Entry("expected-sarsa", ExpectedSARSA, 1, 50_000, "value", "on-policy", "TD", "discrete",

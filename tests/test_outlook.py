@@ -10,12 +10,13 @@ import operant
 from operant.agent import Agent
 from operant.algorithms.value.c51 import C51
 from operant.algorithms.value.dqn import DQN
+from operant.algorithms.value.drqn import DRQN
 from operant.algorithms.value.iqn import IQN
 from operant.algorithms.value.qr_dqn import QRDQN
 from operant.contracts import Spec
 from operant.core.panels import WIDTH
 from operant.errors import OperantError
-from operant.parts.networks import MLP
+from operant.parts.networks import GRU, MLP
 
 SPACES = Box(-1, 1, (3,)), Discrete(4)
 
@@ -44,6 +45,16 @@ def test_without_distributions_there_are_values_alone():
     outlook = agent.outlook(np.zeros(3, np.float32))
     assert outlook.values.shape == (4,) and outlook.returns is None and outlook.chances is None
     assert outlook.values.argmax() == agent.act(np.zeros(3, np.float32))
+
+
+def test_with_memory_it_is_what_the_memory_makes_of_the_observation():
+    agent = untrained(DRQN(network=GRU(8, (8,))), "drqn")
+    seen = np.ones((2, 3), np.float32)
+    action, memory = agent.act(seen, agent.start(2))
+    first, second = agent.outlook(seen, agent.start(2)), agent.outlook(seen, memory)
+    assert np.abs(first.values - second.values).max() > 1e-3
+    np.testing.assert_array_equal(first.values.argmax(axis=-1), action)
+    np.testing.assert_array_equal(second.values.argmax(axis=-1), agent.act(seen, memory)[0])
 
 
 def test_a_table_is_read():

@@ -1,40 +1,19 @@
-"""What learners of action values from a replay share: acting, the replay, the target of a minibatch, the updates."""
+"""Learners of action values from single transitions: what their minibatches are compared with."""
 
 import dataclasses
-import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from gymnasium.spaces import Discrete
 from jax import Array
 
-from operant.contracts import Context, Outlook, Ratio, Spec, Steps, Window
+from operant.contracts import Context, Outlook, Spec, Window
 from operant.errors import OperantError
-from operant.parts.bootstraps import Bootstrap
-from operant.parts.component import check_positive, check_range
-from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import Exploration, refuse_counts
-from operant.parts.heads import Network, has_memory
-from operant.parts.networks import Recipe
-from operant.parts.optimisers import Optimiser, descend
-from operant.parts.replay import Replay
-from operant.parts.schedules import Scalar, at
-from operant.parts.transitions import Batch, example_of, minibatch, rows_of
-from operant.parts.value_networks import perturbed
-
-# What is folded into an update's key for all but drawing the minibatch: beyond the counters of any draw.
-BESIDE = np.uint32(2**31)
-
-
-class State(NamedTuple):
-    policy: Any  # the online network
-    target: Any
-    optimiser: Any
-    replay: Any
-    carried: Any  # whether each stream goes on, where returns are of several steps
+from operant.parts.encoders import encode
+from operant.parts.heads import has_memory
+from operant.parts.replay_q import ReplayQ
+from operant.parts.transitions import Batch, Transition, example_of, minibatch, rows_of
 
 
 class Goal(NamedTuple):
@@ -45,36 +24,14 @@ class Goal(NamedTuple):
     returns: Array  # [B, N], as the learner describes a return
 
 
-class DeepQ(ABC):
-    """Mixed into off-policy learners of action values with a replay and a target network.
+class DeepQ(ReplayQ):
+    """Mixed into learners whose replay holds single transitions.
 
     A member says how many `outputs` describe the return of an action, what they mean (`_returns`, `_mean`) and its loss
-    (`_loss`). A truncated step bootstraps from its true final observation. `warmup` and `target_every` count
-    environment steps over all environments and take effect between windows.
+    (`_loss`). A truncated step bootstraps from its true final observation.
     """
 
-    learning_rate: Scalar
-    discount: float
-    exploration: Exploration
-    bootstrap: Bootstrap
-    n_step: int
-    target_every: int
-    warmup: int
-    num_steps: int
-    num_updates: int
-    batch_size: int
-    max_gradient_norm: float | None
-    replay: Replay
-    network: Recipe
-    optimiser: Optimiser
-
     # What a member says
-
-    @property
-    @abstractmethod
-    def outputs(self) -> int:
-        """How many numbers describe an action's return."""
-        ...
 
     @abstractmethod
     def _returns(self, network: Any, features: Array, key: Array | None = None) -> Array:
@@ -99,120 +56,40 @@ class DeepQ(ABC):
         """Action values `[B, A]`, not random."""
         return self._mean(self._returns(network, features))
 
-    def _build(self, key: Array, spec: Spec) -> Any:
-        """The network before the first step."""
-        actions = int(spec.action_space.n)  # type: ignore[attr-defined]
-        shape = features_shape(spec.observation_space)
-        return Network(self.network, key, shape, actions * self.outputs, gain=None, num_actions=actions)
-
     # What all share
 
     def check(self, spec: Spec) -> None:
-        name = type(self).__name__
-        if not isinstance(spec.action_space, Discrete):
-            raise OperantError(f"{name} needs Discrete actions, not {spec.action_space}: ppo serves those")
-        refuse_counts(self.exploration, name)
-        whole = "num_steps", "num_updates", "batch_size", "target_every", "n_step"
-        check_range(self, 1, math.inf, *whole)
-        check_range(self, 0, math.inf, "warmup", "learning_rate")
-        check_positive(self, "max_gradient_norm")
-        check_range(self, 0, 1, "discount")
-        steps = self.num_steps * spec.num_envs
-        if self._period(steps) * steps >= 2**31:
-            multiple = self.target_every // steps * steps
-            raise OperantError(f"a target_every of {self.target_every} cannot be counted here: try {multiple}")
-        if self.bootstrap.one_step and self.n_step > 1:
-            raise OperantError(f"{type(self.bootstrap).__name__} is defined for n_step 1, not {self.n_step}")
-        if self.replay.capacity < self.batch_size:
-            raise OperantError(
-                f"a replay of {self.replay.capacity} transitions is smaller than a minibatch of {self.batch_size}"
-            )
+        super().check(spec)
         if has_memory(self.network, spec.observation_space):
-            raise OperantError(f"{name}'s replay holds single transitions and cannot train a network with memory")
-
-    def window(self) -> Steps:
-        return Steps(self.num_steps)
-
-    def _period(self, per_window: int) -> int:
-        """After how many windows of so many steps the target's copies fall on the same places again."""
-        return self.target_every // math.gcd(self.target_every, per_window)
-
-    def init(self, key: Array, spec: Spec) -> State:
-        network = self._build(key, spec)
-        row, carried = example_of(spec, self.n_step)
-        replay = self.replay.init(row, block=self.num_steps * spec.num_envs)
-        # Equal, but in buffers of its own: the state is donated.
-        target = jax.tree.map(jnp.copy, network)
-        return State(network, target, self.optimiser.transform().init(network), replay, carried)
+            name = type(self).__name__
+            raise OperantError(
+                f"{name} learns from single transitions, not with memory as drqn does: use an MLP or a CNN"
+            )
 
     def start(self, policy: Any, key: Array, spec: Spec) -> tuple[()]:
         return ()
 
-    def act(
-        self, policy: Any, memory: Any, observation: Any, key: Array, context: Context, *, explore: bool
-    ) -> tuple[Any, Array, Any]:
-        features = encode(context.spec.observation_space, observation)
-        if not explore:
-            return memory, jnp.argmax(self._values(policy, features), axis=-1).astype(jnp.int32), ()
-        values = self._values(perturbed(policy, jax.random.fold_in(key, BESIDE)), features)
-        return memory, self.exploration.select(key, values, context.clock.progress), ()
+    def _act(self, network: Any, memory: Any, features: Array) -> tuple[Any, Array]:
+        return memory, self._values(network, features)
 
     def outlook(self, policy: Any, memory: Any, observation: Any, context: Context) -> Outlook:
         returns = self._returns(policy, encode(context.spec.observation_space, observation))
         return Outlook(self._mean(returns), *(self._chances(returns) or ()))
-
-    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
-        return self.improve(self.absorb(state, window), key, context, window.steps.reward.size)
 
     def offline(self, rows: int) -> Any:
         """Itself with a replay for a whole dataset, so many `rows` that come as one window; no update waits."""
         replay = dataclasses.replace(self.replay, capacity=rows)  # type: ignore[type-var]
         return dataclasses.replace(self, replay=replay, num_steps=rows, warmup=0)  # type: ignore[type-var]
 
-    def absorb(self, state: State, window: Window) -> State:
-        """`state` with the steps of `window` in its replay."""
-        rows, carried = rows_of(window, state.carried)
-        return state._replace(replay=self.replay.push(state.replay, rows), carried=carried)
+    def _example(self, network: Any, spec: Spec) -> tuple[Transition, int, Any]:
+        row, carried = example_of(spec, self.n_step)
+        return row, self.num_steps * spec.num_envs, carried
 
-    def improve(self, state: State, key: Array, context: Context, per_window: int) -> tuple[State, dict[str, Any]]:
-        """The updates of one iteration, which counts as `per_window` steps, and the target's part in it."""
-        # On the clock, so that it is no mask: a loop that may run no times carries the replay without a copy.
-        windows = context.clock.iteration + 1  # counted in these, for environment steps would outgrow int32
-        warm = windows > self.warmup // per_window
-        keys = jax.random.split(key, self.num_updates)
+    def _rows(self, window: Window, carried: Any) -> tuple[Transition, Any]:
+        return rows_of(window, carried)
 
-        def update(number: Array, loop: tuple) -> tuple:
-            learner, totals = loop
-            learner, metrics = self._update(learner, state.target, keys[number], context)
-            return learner, jax.tree.map(jnp.add, totals, metrics)
-
-        learner = state.policy, state.optimiser, state.replay
-        metrics = jax.eval_shape(lambda: self._update(learner, state.target, key, context)[1])
-        nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape), metrics)
-        times = jnp.where(warm, self.num_updates, 0)
-        (network, optimiser, replay), totals = jax.lax.fori_loop(0, times, update, (learner, nothing))
-        # The target, where a multiple of `target_every` was reached within this window.
-        crossed = windows % self._period(per_window) * per_window % self.target_every < per_window
-        target = jax.lax.cond(crossed, lambda: network, lambda: state.target)
-        ratios = {name: Ratio(total / self.num_updates, jnp.float32(warm)) for name, total in totals.items()}
-        return State(network, target, optimiser, replay, state.carried), ratios
-
-    def _update(self, learner: tuple, target: Any, key: Array, context: Context) -> tuple[tuple, dict[str, Array]]:
-        network, moments, replay = learner
-        draw = self.replay.draw(replay, key, self.batch_size, context.clock.progress)
-        batch = minibatch(self.replay, replay, draw.index, self.n_step, self.discount, context.spec)
-        judging, holding, describing, learning, losing = jax.random.split(jax.random.fold_in(key, BESIDE), 5)
-        goal = self._goal(perturbed(network, judging), perturbed(target, holding), batch, describing)
-
-        def loss(network: Any) -> tuple[Array, tuple[dict[str, Array], Array]]:
-            losses, metrics, priorities = self._loss(perturbed(network, learning), batch, goal, losing)
-            loss = jnp.mean(losses if draw.weights is None else draw.weights * losses)
-            return loss, (metrics | {"loss": loss}, priorities)
-
-        gradient, (metrics, priorities) = jax.grad(loss, has_aux=True)(network)
-        rate = at(self.learning_rate, context.clock.progress)
-        network, moments, norm = descend(self.optimiser, gradient, moments, network, rate, self.max_gradient_norm)
-        return (network, moments, self.replay.update(replay, draw, priorities)), metrics | {"gradient_norm": norm}
+    def _minibatch(self, replay: Any, index: Array, spec: Spec) -> Batch:
+        return minibatch(self.replay, replay, index, self.n_step, self.discount, spec)
 
     def _goal(self, judge: Any, target: Any, batch: Batch, key: Array) -> Goal:
         """What the returns of a minibatch should be, by the target network and the bootstrap's policy."""

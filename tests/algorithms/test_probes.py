@@ -13,6 +13,7 @@ from operant.algorithms.value.c51 import C51
 from operant.algorithms.value.deep_mc import DeepMC
 from operant.algorithms.value.deep_sarsa import DeepSARSA
 from operant.algorithms.value.dqn import DQN
+from operant.algorithms.value.drqn import DRQN
 from operant.algorithms.value.iqn import IQN
 from operant.algorithms.value.pqn import PQN
 from operant.algorithms.value.qr_dqn import QRDQN
@@ -54,6 +55,10 @@ recurrent = PPO(
     learning_rate=5e-3, discount=DISCOUNT, num_steps=16, num_minibatches=2, normalise=(), network=GRU(16, (16,)),
     max_gradient_norm=10.0,
 )  # fmt: skip
+drqn = DRQN(
+    learning_rate=5e-3, discount=DISCOUNT, num_steps=4, burn_in=2, warmup=64, target_every=64, batch_size=32,
+    num_updates=1, exploration=EpsilonGreedy(0.3), replay=Uniform(512), network=GRU(16, (16,)),
+)  # fmt: skip
 a2c = A2C(learning_rate=5e-3, discount=DISCOUNT, num_steps=16, normalise=(), max_gradient_norm=10.0, network=SMALL)
 trpo = TRPO(
     critic_learning_rate=5e-3, discount=DISCOUNT, num_steps=16, num_epochs=4, num_minibatches=2, normalise=(),
@@ -86,7 +91,8 @@ def values(algorithm, state, observation):
         return np.asarray(state.critic((), features)[1][:, 0])
     if hasattr(algorithm, "_values"):
         return np.asarray(algorithm._values(state.policy, features).max(axis=-1))
-    return np.asarray(state.policy((), features)[1].max(axis=-1))
+    # With memory, at the start of an episode.
+    return np.asarray(state.policy(state.policy.start(len(features)), features)[1].max(axis=-1))
 
 
 def trained(algorithm, probe, iterations=COMPILED_ITERATIONS):
@@ -117,7 +123,7 @@ def test_rewards_are_discounted(algorithm):
     np.testing.assert_allclose(values(algorithm, state, [[0.0], [1.0]]), [DISCOUNT, 1.0], atol=0.05)
 
 
-@pytest.mark.parametrize("algorithm", [ppo, dqn, a2c], ids=["ppo", "dqn", "a2c"])
+@pytest.mark.parametrize("algorithm", [ppo, dqn, a2c, drqn], ids=["ppo", "dqn", "a2c", "drqn"])
 def test_truncation_is_not_termination(algorithm):
     # PPO's return estimates are cut every 5 steps and bootstrapped, so its fixed point is reached geometrically.
     _, state = trained(algorithm, Truncation, iterations=500)
@@ -167,9 +173,10 @@ def test_relatives_of_dqn_solve_the_probes(name):
     assert mean_return(algorithm, state, ObservationAction) == 1.0
 
 
-def test_memory_is_used():
-    _, state = trained(recurrent, Memory)
-    assert mean_return(recurrent, state, Memory) == 1.0
+@pytest.mark.parametrize("algorithm", [recurrent, drqn], ids=["ppo", "drqn"])
+def test_memory_is_used(algorithm):
+    _, state = trained(algorithm, Memory, iterations=400)
+    assert mean_return(algorithm, state, Memory) == 1.0
 
 
 def test_memory_cannot_be_faked():
@@ -195,9 +202,10 @@ def test_truncation_is_not_termination_on_the_host(name, iterations):
 
 
 @pytest.mark.slow
-def test_memory_is_used_on_the_host():
-    _, state = trained_on_host(recurrent, Memory, 120)
-    assert mean_return(recurrent, state, Memory) == 1.0
+@pytest.mark.parametrize(("algorithm", "iterations"), [(recurrent, 120), (drqn, 400)], ids=["ppo", "drqn"])
+def test_memory_is_used_on_the_host(algorithm, iterations):
+    _, state = trained_on_host(algorithm, Memory, iterations)
+    assert mean_return(algorithm, state, Memory) == 1.0
 
 
 @pytest.mark.slow

@@ -1,0 +1,204 @@
+"""What learners of action values from a replay share, whatever a row of it is: acting, the replay, the updates."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.spaces import Discrete
+from jax import Array
+
+from operant.contracts import Context, Outlook, Ratio, Spec, Steps, Window
+from operant.errors import OperantError
+from operant.parts.bootstraps import Bootstrap
+from operant.parts.component import check_positive, check_range
+from operant.parts.encoders import encode, features_shape
+from operant.parts.exploration import Exploration, refuse_counts
+from operant.parts.heads import Network
+from operant.parts.networks import Recipe
+from operant.parts.optimisers import Optimiser, descend
+from operant.parts.replay import Replay
+from operant.parts.schedules import Scalar, at
+from operant.parts.value_networks import perturbed
+
+# What is folded into an update's key for all but drawing the minibatch: beyond the counters of any draw.
+BESIDE = np.uint32(2**31)
+
+
+class State(NamedTuple):
+    policy: Any  # the online network
+    target: Any
+    optimiser: Any
+    replay: Any
+    carried: Any  # what streams carry from window to window
+
+
+class ReplayQ(ABC):
+    """Mixed into off-policy learners of action values with a replay and a target network.
+
+    A member says what a row of its replay is (`_example`, `_rows`, `_minibatch`), how it acts (`start`, `_act`), what a
+    minibatch is compared with (`_goal`) and its loss (`_loss`). `warmup` and `target_every` count environment steps
+    over all environments and take effect between windows.
+    """
+
+    learning_rate: Scalar
+    discount: float
+    exploration: Exploration
+    bootstrap: Bootstrap
+    n_step: int
+    target_every: int
+    warmup: int
+    num_steps: int
+    num_updates: int
+    batch_size: int
+    max_gradient_norm: float | None
+    replay: Replay
+    network: Recipe
+    optimiser: Optimiser
+    row: ClassVar[str] = "transitions"  # what the replay holds, in words
+
+    # What a member says
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """How many numbers describe an action's return."""
+        ...
+
+    @abstractmethod
+    def _example(self, network: Any, spec: Spec) -> tuple[Any, int, Any]:
+        """A row of zeros, how many rows a window brings, and what streams carry at the start of an episode."""
+        ...
+
+    @abstractmethod
+    def _rows(self, window: Window, carried: Any) -> tuple[Any, Any]:
+        """A window's rows, and `carried` after it."""
+        ...
+
+    @abstractmethod
+    def _minibatch(self, replay: Any, index: Array, spec: Spec) -> Any:
+        """The rows at `index` `[B]`, as the loss reads them."""
+        ...
+
+    @abstractmethod
+    def _act(self, network: Any, memory: Any, features: Array) -> tuple[Any, Array]:
+        """The memory after features `[B, ...]`, and their action values `[B, A]`."""
+        ...
+
+    @abstractmethod
+    def _goal(self, judge: Any, target: Any, batch: Any, key: Array) -> Any:
+        """What the returns of a minibatch should be; `judge` is the online network."""
+        ...
+
+    @abstractmethod
+    def _loss(self, network: Any, batch: Any, goal: Any, key: Array) -> tuple[Array, dict[str, Array], Array]:
+        """Losses, metrics (scalars) and priorities: `([B], {...}, [B])`."""
+        ...
+
+    # What all share
+
+    def _build(self, key: Array, spec: Spec) -> Any:
+        """The network before the first step."""
+        actions = int(spec.action_space.n)  # type: ignore[attr-defined]
+        shape = features_shape(spec.observation_space)
+        return Network(self.network, key, shape, actions * self.outputs, gain=None, num_actions=actions)
+
+    def check(self, spec: Spec) -> None:
+        name = type(self).__name__
+        if not isinstance(spec.action_space, Discrete):
+            raise OperantError(f"{name} needs Discrete actions, not {spec.action_space}: ppo serves those")
+        refuse_counts(self.exploration, name)
+        whole = "num_steps", "num_updates", "batch_size", "target_every", "n_step"
+        check_range(self, 1, math.inf, *whole)
+        check_range(self, 0, math.inf, "warmup", "learning_rate")
+        check_positive(self, "max_gradient_norm")
+        check_range(self, 0, 1, "discount")
+        steps = self.num_steps * spec.num_envs
+        if self._period(steps) * steps >= 2**31:
+            multiple = self.target_every // steps * steps
+            raise OperantError(f"a target_every of {self.target_every} cannot be counted here: try {multiple}")
+        if self.bootstrap.one_step and self.n_step > 1:
+            raise OperantError(f"{type(self.bootstrap).__name__} is defined for n_step 1, not {self.n_step}")
+        if self.replay.capacity < self.batch_size:
+            raise OperantError(
+                f"a replay of {self.replay.capacity} {self.row} is smaller than a minibatch of {self.batch_size}"
+            )
+
+    def window(self) -> Steps:
+        return Steps(self.num_steps)
+
+    def _period(self, per_window: int) -> int:
+        """After how many windows of so many steps the target's copies fall on the same places again."""
+        return self.target_every // math.gcd(self.target_every, per_window)
+
+    def init(self, key: Array, spec: Spec) -> State:
+        network = self._build(key, spec)
+        row, block, carried = self._example(network, spec)
+        replay = self.replay.init(row, block)
+        # Equal, but in buffers of its own: the state is donated.
+        target = jax.tree.map(jnp.copy, network)
+        return State(network, target, self.optimiser.transform().init(network), replay, carried)
+
+    def act(
+        self, policy: Any, memory: Any, observation: Any, key: Array, context: Context, *, explore: bool
+    ) -> tuple[Any, Array, Any]:
+        features = encode(context.spec.observation_space, observation)
+        if not explore:
+            memory, values = self._act(policy, memory, features)
+            return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
+        after, values = self._act(perturbed(policy, jax.random.fold_in(key, BESIDE)), memory, features)
+        # What was known before the step is remembered with it, where there is any.
+        return after, self.exploration.select(key, values, context.clock.progress), memory
+
+    def outlook(self, policy: Any, memory: Any, observation: Any, context: Context) -> Outlook:
+        return Outlook(self._act(policy, memory, encode(context.spec.observation_space, observation))[1])
+
+    def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
+        return self.improve(self.absorb(state, window), key, context, window.steps.reward.size)
+
+    def absorb(self, state: State, window: Window) -> State:
+        """`state` with the steps of `window` in its replay."""
+        rows, carried = self._rows(window, state.carried)
+        return state._replace(replay=self.replay.push(state.replay, rows), carried=carried)
+
+    def improve(self, state: State, key: Array, context: Context, per_window: int) -> tuple[State, dict[str, Any]]:
+        """The updates of one iteration, which counts as `per_window` steps, and the target's part in it."""
+        # On the clock, so that it is no mask: a loop that may run no times carries the replay without a copy.
+        windows = context.clock.iteration + 1  # counted in these, for environment steps would outgrow int32
+        warm = windows > self.warmup // per_window
+        keys = jax.random.split(key, self.num_updates)
+
+        def update(number: Array, loop: tuple) -> tuple:
+            learner, totals = loop
+            learner, metrics = self._update(learner, state.target, keys[number], context)
+            return learner, jax.tree.map(jnp.add, totals, metrics)
+
+        learner = state.policy, state.optimiser, state.replay
+        metrics = jax.eval_shape(lambda: self._update(learner, state.target, key, context)[1])
+        nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape), metrics)
+        times = jnp.where(warm, self.num_updates, 0)
+        (network, optimiser, replay), totals = jax.lax.fori_loop(0, times, update, (learner, nothing))
+        # The target, where a multiple of `target_every` was reached within this window.
+        crossed = windows % self._period(per_window) * per_window % self.target_every < per_window
+        target = jax.lax.cond(crossed, lambda: network, lambda: state.target)
+        ratios = {name: Ratio(total / self.num_updates, jnp.float32(warm)) for name, total in totals.items()}
+        return State(network, target, optimiser, replay, state.carried), ratios
+
+    def _update(self, learner: tuple, target: Any, key: Array, context: Context) -> tuple[tuple, dict[str, Array]]:
+        network, moments, replay = learner
+        draw = self.replay.draw(replay, key, self.batch_size, context.clock.progress)
+        batch = self._minibatch(replay, draw.index, context.spec)
+        judging, holding, describing, learning, losing = jax.random.split(jax.random.fold_in(key, BESIDE), 5)
+        goal = self._goal(perturbed(network, judging), perturbed(target, holding), batch, describing)
+
+        def loss(network: Any) -> tuple[Array, tuple[dict[str, Array], Array]]:
+            losses, metrics, priorities = self._loss(perturbed(network, learning), batch, goal, losing)
+            loss = jnp.mean(losses if draw.weights is None else draw.weights * losses)
+            return loss, (metrics | {"loss": loss}, priorities)
+
+        gradient, (metrics, priorities) = jax.grad(loss, has_aux=True)(network)
+        rate = at(self.learning_rate, context.clock.progress)
+        network, moments, norm = descend(self.optimiser, gradient, moments, network, rate, self.max_gradient_norm)
+        return (network, moments, self.replay.update(replay, draw, priorities)), metrics | {"gradient_norm": norm}
