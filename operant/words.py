@@ -48,6 +48,8 @@ MEANINGS = {
     "conservative_weight": "how much actions that the data do not show are held down",
     "baseline": "subtract the other episodes' mean return",
     "epsilon": "probability of a uniformly random action",
+    "storage": "how the replay keeps its rows",
+    "stack": "frames in an observation",
     "capacity": "transitions that the replay holds, or sequences",
     "beta": "how far importance weights correct the bias of priorities; may follow a schedule",
     "num_atoms": "points that carry the distribution of the return",

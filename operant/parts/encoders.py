@@ -26,6 +26,11 @@ def is_image(space: gymnasium.Space) -> bool:
     return isinstance(space, Box) and len(space.shape) == 3
 
 
+def is_channels_first(space: Box) -> bool:
+    """Whether an image's first axis is the shortest, as in stacks of frames [4, 84, 84]: that one is the channels."""
+    return space.shape[0] < min(space.shape[1:])
+
+
 def is_bounded(space: Box) -> bool:
     """Whether every bound is a scale, and not a way of writing "unbounded"."""
     return bool((np.abs(space.low) < LARGEST_BOUND).all() and (np.abs(space.high) < LARGEST_BOUND).all())
@@ -35,6 +40,7 @@ def encode(space: gymnasium.Space, observation: Any) -> Array:
     """Features float32 `[..., F]` (or `[..., H, W, C]` for images) of observations with leading axes `[...]`.
 
     Box: finite bounds are mapped to [-1, 1] (uint8 and other bounded images to [0, 1]), unbounded entries pass.
+    An image's first axis becomes its last where it is the shortest.
     Discrete and MultiDiscrete: one-hot. Dict and Tuple: the encoded parts, flattened and joined in order. The part
     `action_mask` of a Dict is no feature; what is left beside it, if it is one part, is encoded as if it were alone.
     """
@@ -44,6 +50,7 @@ def encode(space: gymnasium.Space, observation: Any) -> Array:
         known = (np.abs(space.low) < LARGEST_BOUND) & (np.abs(space.high) < LARGEST_BOUND) & (space.high > space.low)
         low, high = np.where(known, space.low, -1.0), np.where(known, space.high, 1.0)
         if is_image(space):
+            features = jnp.moveaxis(features, -3, -1) if is_channels_first(space) else features
             return (features - np.float32(low.min())) / np.float32(high.max() - low.min()) if known.all() else features
         features = features.reshape(*lead, -1)
         axes = [1] * len(lead)

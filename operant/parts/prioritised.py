@@ -1,7 +1,7 @@
 """Prioritised experience replay: transitions that surprised are drawn more often (Schaul et al. 2016, section 3)."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jax import Array
 from operant.contracts import PyTree
 from operant.parts import sum_tree
 from operant.parts.component import check_range, component
-from operant.parts.replay import Draw, ReplayState, Uniform
+from operant.parts.replay import Draw, Storage, Uniform, Whole
 from operant.parts.schedules import Linear, Scalar, at
 from operant.parts.sum_tree import SumTree
 
@@ -20,7 +20,7 @@ SMALLEST = 1e-6  # added to what a learner says of a row, so that no priority is
 class PrioritisedState(NamedTuple):
     """The ring of transitions with a priority for each row."""
 
-    ring: ReplayState
+    ring: Any  # as the storage keeps it
     tree: SumTree  # of p^alpha
     highest: Array  # the largest p^alpha there was, 1 before any
     pushes: Array  # uint32: so far, modulo 2^32
@@ -38,23 +38,28 @@ class Prioritised:
     capacity: int
     alpha: float = 0.6  # 0 draws uniformly
     beta: Scalar = Linear(0.4, 1.0)
+    storage: Storage = Whole()
 
     def check_ranges(self) -> None:
         check_range(self, 0, math.inf, "alpha")
         check_range(self, 0, 1, "beta")
 
-    def init(self, example: PyTree, block: int) -> PrioritisedState:
+    def init(self, example: PyTree, block: int, streams: int = 1) -> PrioritisedState:
         """An empty ring for transitions like `example`, as `Uniform`'s."""
-        ring = self._ring.init(example, block)
-        blocks, block = next(iter(ring.data.values())).shape[:2]
-        return PrioritisedState(ring, sum_tree.empty(blocks * block), jnp.ones(()), jnp.zeros((), jnp.uint32))
+        state = self._ring.init(example, block, streams)
+        ring = self.storage.ring(state)
+        tree = sum_tree.empty(ring.blocks * ring.block)
+        return PrioritisedState(state, tree, jnp.ones(()), jnp.zeros((), jnp.uint32))
 
     def push(self, state: PrioritisedState, batch: PyTree) -> PrioritisedState:
         """Write `batch`, leaves `[block, ...]`, over the oldest block, with the highest priority."""
-        block = _block(state)
-        tree = sum_tree.fill(state.tree, state.ring.cursor * block, block, state.highest)
-        ring = self._ring.push(state.ring, batch)
-        return state._replace(ring=ring, tree=tree, pushes=state.pushes + jnp.uint32(1))
+        ring, spare = self.storage.ring(state.ring), self.storage.spare(state.ring)
+        tree = sum_tree.fill(state.tree, ring.cursor * ring.block, ring.block, state.highest)
+        if spare:  # one more block is not to be drawn any longer
+            oldest = (ring.cursor + spare) % ring.blocks
+            tree = sum_tree.fill(tree, oldest * ring.block, ring.block, jnp.zeros(()))
+        rows = self._ring.push(state.ring, batch)
+        return state._replace(ring=rows, tree=tree, pushes=state.pushes + jnp.uint32(1))
 
     def draw(self, state: PrioritisedState, key: Array, batch_size: int, progress: Array | float) -> Draw:
         """`batch_size` rows by their priorities, in order of their index, with importance weights. Consumes `key`."""
@@ -74,11 +79,11 @@ class Prioritised:
     def update(self, state: PrioritisedState, draw: Draw, priorities: Array) -> PrioritisedState:
         """Set p of the rows of `draw` to `priorities` `[batch]`, not negative; rows overwritten since keep theirs."""
         weights = (priorities + SMALLEST) ** self.alpha
-        blocks, block = next(iter(state.ring.data.values())).shape[:2]
+        ring, spare = self.storage.ring(state.ring), self.storage.spare(state.ring)
         since = (state.pushes - draw.pushes).astype(jnp.int32)
         # Blocks are overwritten in turn, beginning with the one that was next when the minibatch was drawn.
-        turn = (draw.index // block - (state.ring.cursor - since)) % blocks
-        kept = turn >= since
+        turn = (draw.index // ring.block - (ring.cursor - since)) % ring.blocks
+        kept = turn >= since + spare
         weights = jnp.where(kept, weights, sum_tree.at(state.tree, draw.index))
         highest = jnp.maximum(state.highest, jnp.max(jnp.where(kept, weights, 0.0)))
         return state._replace(tree=sum_tree.assign(state.tree, draw.index, weights), highest=highest)
@@ -89,8 +94,4 @@ class Prioritised:
 
     @property
     def _ring(self) -> Uniform:
-        return Uniform(self.capacity)
-
-
-def _block(state: PrioritisedState) -> int:
-    return next(iter(state.ring.data.values())).shape[1]
+        return Uniform(self.capacity, self.storage)

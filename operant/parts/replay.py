@@ -34,8 +34,8 @@ class Replay(Protocol):
     @property
     def capacity(self) -> int: ...
 
-    def init(self, example: PyTree, block: int) -> Any:
-        """An empty replay for transitions like `example`, `block` of which each push brings."""
+    def init(self, example: PyTree, block: int, streams: int = 1) -> Any:
+        """An empty replay for rows like `example`; a push brings `block`, in turn from each of `streams`."""
         ...
 
     def push(self, state: Any, batch: PyTree) -> Any:
@@ -71,25 +71,51 @@ class ReplayState(NamedTuple):
     filled: Array  # int32: blocks written so far, at most all
     packing: Packing  # static
 
+    @property
+    def blocks(self) -> int:
+        return next(iter(self.data.values())).shape[0]
+
+    @property
+    def block(self) -> int:
+        return next(iter(self.data.values())).shape[1]
+
+
+@shape("a storage (a component with init, push, rows, ring and spare)")
+@runtime_checkable
+class Storage(Protocol):
+    """How a replay keeps its rows; its state is arrays alone."""
+
+    def init(self, example: PyTree, capacity: int, block: int, streams: int) -> Any:
+        """An empty ring for at least `capacity` rows like `example`."""
+        ...
+
+    def push(self, state: Any, batch: PyTree) -> Any:
+        """Write `batch`, leaves `[block, ...]`, over the oldest block."""
+        ...
+
+    def rows(self, state: Any, index: Array) -> PyTree:
+        """The rows at `index` int32 `[N]`, leaves `[N, *shape]`."""
+        ...
+
+    def ring(self, state: Any) -> ReplayState:
+        """Where rows lie, and which are the newest."""
+        ...
+
+    def spare(self, state: Any) -> int:
+        """How many of the oldest blocks are kept only because younger rows need them, and are not to be drawn."""
+        ...
+
 
 @component
-class Uniform:
-    """Replay of at least the last `capacity` transitions, each equally likely to be drawn."""
+class Whole:
+    """Every row as it is."""
 
-    capacity: int
-
-    def init(self, example: PyTree, block: int) -> ReplayState:
-        """An empty ring for transitions like `example` (ONE transition: arrays or `ShapeDtypeStruct`).
-
-        `block`: how many rows each push brings. The capacity is rounded up to a multiple of it.
-        Raises `OperantError` where capacity or block is not positive, or the example holds no array.
-        """
-        if self.capacity < 1 or block < 1:
-            raise OperantError(f"replay needs a positive capacity and block, not {self.capacity} and {block}")
+    def init(self, example: PyTree, capacity: int, block: int, streams: int) -> ReplayState:
+        """An empty ring for rows like `example` (ONE row: arrays or `ShapeDtypeStruct`)."""
         packing = Packing.of(example, batch_ndim=0)
         if not packing.leaves:
             raise OperantError("replay of transitions without a single array")
-        blocks = -(-self.capacity // block)
+        blocks = -(-capacity // block)
         data = {dtype: jnp.zeros((blocks, block, width), dtype) for dtype, width in packing.widths.items()}
         # Two zeros, not one shared: a state that is donated may not hold a buffer twice.
         return ReplayState(data, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), packing)
@@ -100,46 +126,81 @@ class Uniform:
         for dtype, ring in state.data.items():
             if rows[dtype].shape != ring.shape[1:]:
                 raise OperantError(f"this replay takes {ring.shape[1]} rows a push, not {rows[dtype].shape[:-1]}")
-        blocks = _blocks(state)
         zero = jnp.zeros((), jnp.int32)
         data = {
             dtype: jax.lax.dynamic_update_slice(ring, rows[dtype][None], (state.cursor, zero, zero))
             for dtype, ring in state.data.items()
         }
-        return state._replace(
-            data=data, cursor=(state.cursor + 1) % blocks, filled=jnp.minimum(state.filled + 1, blocks)
-        )
-
-    def draw(self, state: ReplayState, key: Array, batch_size: int, progress: Array | float = 0.0) -> Draw:
-        """`batch_size` rows, uniformly with replacement from those filled. Consumes `key`.
-
-        From an empty ring it draws a row of zeros: the caller's warm-up prevents that.
-        """
-        return Draw(jax.random.randint(key, (batch_size,), 0, self.size(state)))
+        filled = jnp.minimum(state.filled + 1, state.blocks)
+        return state._replace(data=data, cursor=(state.cursor + 1) % state.blocks, filled=filled)
 
     def rows(self, state: ReplayState, index: Array) -> PyTree:
         """The rows at `index` int32 `[...]`, leaves `[..., *shape]`."""
         rows = {dtype: ring.reshape(-1, ring.shape[2]) for dtype, ring in state.data.items()}
         return state.packing.unpack(gather(rows, index))
 
-    def later(self, state: ReplayState, index: Array, count: Array | int) -> tuple[Array, Array]:
-        """The index of the row pushed `count` rows after each of `index`, and whether there is one yet."""
-        rows, head = _blocks(state) * _block(state), state.cursor * _block(state)
-        newer = (head - 1 - index) % rows  # rows that were pushed after it
-        return (index + count) % rows, count <= newer
+    def ring(self, state: ReplayState) -> ReplayState:
+        """The state."""
+        return state
 
-    def update(self, state: ReplayState, draw: Draw, priorities: Array) -> ReplayState:
+    def spare(self, state: ReplayState) -> int:
+        """None."""
+        return 0
+
+
+@component
+class Uniform:
+    """Replay of at least the last `capacity` transitions, each equally likely to be drawn."""
+
+    capacity: int
+    storage: Storage = Whole()
+
+    def init(self, example: PyTree, block: int, streams: int = 1) -> Any:
+        """An empty ring for transitions like `example`.
+
+        `block`: how many rows each push brings, time by time, one from each of `streams`. The capacity is rounded up
+        to a multiple of it. Raises `OperantError` where capacity or block is not positive, or the example holds no
+        array.
+        """
+        if self.capacity < 1 or block < 1:
+            raise OperantError(f"replay needs a positive capacity and block, not {self.capacity} and {block}")
+        return self.storage.init(example, self.capacity, block, streams)
+
+    def push(self, state: Any, batch: PyTree) -> Any:
+        """Write `batch`, leaves `[block, ...]`, over the oldest block."""
+        return self.storage.push(state, batch)
+
+    def draw(self, state: Any, key: Array, batch_size: int, progress: Array | float = 0.0) -> Draw:
+        """`batch_size` rows, uniformly with replacement from those filled. Consumes `key`.
+
+        From an empty ring it draws a row of zeros: the caller's warm-up prevents that.
+        """
+        number = jax.random.randint(key, (batch_size,), 0, self.size(state))
+        if not self.storage.spare(state):
+            return Draw(number)
+        ring = self.storage.ring(state)  # those to be drawn are the newest
+        return Draw((ring.cursor * ring.block - self.size(state) + number) % (ring.blocks * ring.block))
+
+    def rows(self, state: Any, index: Array) -> PyTree:
+        """The rows at `index` int32 `[...]`, leaves `[..., *shape]`."""
+        return self.storage.rows(state, index)
+
+    def later(self, state: Any, index: Array, count: Array | int) -> tuple[Array, Array]:
+        """The index of the row pushed `count` rows after each of `index`, and whether there is one yet."""
+        return later(self.storage.ring(state), index, count)
+
+    def update(self, state: Any, draw: Draw, priorities: Array) -> Any:
         """Nothing: every row stays equally likely."""
         return state
 
-    def size(self, state: ReplayState) -> Array:
-        """How many rows are filled, int32."""
-        return state.filled * _block(state)
+    def size(self, state: Any) -> Array:
+        """How many rows there are to be drawn, int32."""
+        ring = self.storage.ring(state)
+        return jnp.minimum(ring.filled, ring.blocks - self.storage.spare(state)) * ring.block
 
 
-def _blocks(state: ReplayState) -> int:
-    return next(iter(state.data.values())).shape[0]
-
-
-def _block(state: ReplayState) -> int:
-    return next(iter(state.data.values())).shape[1]
+def later(ring: ReplayState, index: Array, count: Array | int) -> tuple[Array, Array]:
+    """The index of the row pushed `count` rows after each of `index` (before it, where negative), and whether it is."""
+    rows, head = ring.blocks * ring.block, ring.cursor * ring.block
+    newer = (head - 1 - index) % rows  # rows that were pushed after it
+    return (index + count) % rows, count <= newer

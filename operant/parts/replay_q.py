@@ -136,7 +136,7 @@ class ReplayQ(ABC):
     def init(self, key: Array, spec: Spec) -> State:
         network = self._build(key, spec)
         row, block, carried = self._example(network, spec)
-        replay = self.replay.init(row, block)
+        replay = self.replay.init(row, block, spec.num_envs)
         # Equal, but in buffers of its own: the state is donated.
         target = jax.tree.map(jnp.copy, network)
         return State(network, target, self.optimiser.transform().init(network), replay, carried)

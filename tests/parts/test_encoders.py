@@ -34,6 +34,7 @@ CASES = {
     "signed bytes": (Box(-128, 127, (2,), np.int8), lambda x: (x + 0.5) / 127.5),
     "uint8 image": (IMAGE, lambda x: x / 255),
     "bool image": (Box(0, 1, (2, 2, 1), np.bool_), lambda x: x.astype(float)),
+    "stacked frames": (Box(0, 255, (2, 4, 5), np.uint8), lambda x: np.moveaxis(x, -3, -1) / 255),
     "float image": (Box(-1.0, 1.0, (2, 2, 1)), lambda x: (x + 1) / 2),
     "unbounded image": (Box(-np.inf, np.inf, (2, 2, 1)), lambda x: x),
     "discrete": (Discrete(4), lambda x: onehot(x, 4)),
