@@ -38,6 +38,7 @@ MEANINGS = {
     "exploration": "the rule that chooses actions while training",
     "replay": "the kind of replay",
     "bootstrap": "how the next state's value is taken",
+    "rescale": "learn the values on a scale on which large ones are small",
     "burn_in": "steps before a sequence that only warm the memory",
     "n_step": "rewards in a return before it bootstraps",
     "target_every": "environment steps between copies to the target network",

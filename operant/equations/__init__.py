@@ -19,7 +19,16 @@ from operant.equations.policy import (
 )
 from operant.equations.returns import discounted_returns, gae, lambda_returns, n_step_returns, vtrace
 from operant.equations.statistics import explained_variance, masked_mean, whiten
-from operant.equations.td import double_value, expected_value, huber, squared, td_error, td_target
+from operant.equations.td import (
+    double_value,
+    expected_value,
+    huber,
+    squared,
+    squash,
+    td_error,
+    td_target,
+    unsquash,
+)
 
 __all__ = [
     "categorical_kl",
@@ -43,9 +52,11 @@ __all__ = [
     "policy_gradient",
     "quantile_huber",
     "squared",
+    "squash",
     "surrogate",
     "td_error",
     "td_target",
+    "unsquash",
     "vtrace",
     "whiten",
 ]

@@ -2,6 +2,8 @@
 
 from operant.equations._backend import Array, namespace, stop_gradient
 
+SLOPE = 1e-3  # of `squash` at least, so that it has an inverse that is Lipschitz
+
 
 def td_target(rewards: Array, continues: Array, next_values: Array, discount: Array | float) -> Array:
     """R + γ · continues · v', held constant: the semi-gradient's target (Sutton & Barto 2018, §9.3).
@@ -47,3 +49,18 @@ def huber(errors: Array, delta: Array | float = 1.0) -> Array:
     xp = namespace(errors)
     size = xp.abs(errors)
     return xp.where(size <= delta, squared(errors), delta * (size - 0.5 * delta))
+
+
+def squash(values: Array) -> Array:
+    """h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x: a small scale for large returns (Pohlen et al. 2018, prop. A.2)."""
+    xp = namespace(values)
+    return xp.sign(values) * (xp.sqrt(xp.abs(values) + 1.0) - 1.0) + SLOPE * values
+
+
+def unsquash(values: Array) -> Array:
+    """The inverse of `squash`."""
+    xp = namespace(values)
+    shifted = xp.abs(values) + 1.0 + SLOPE
+    # The root of a quadratic without the difference of near equals: 2 c / (1 + sqrt(1 + 4 SLOPE c)).
+    root = 2.0 * shifted / (1.0 + xp.sqrt(1.0 + 4.0 * SLOPE * shifted))
+    return xp.sign(values) * (root * root - 1.0)

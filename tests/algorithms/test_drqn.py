@@ -32,7 +32,7 @@ SPEC = Spec(Box(-np.inf, np.inf, (FEATURES,), np.float32), Discrete(ACTIONS), 2)
 KEY = jax.random.key(0)
 drqn = DRQN(
     discount=DISCOUNT, num_steps=LENGTH, burn_in=BURN, batch_size=ROWS, replay=Uniform(64), network=GRU(5, (6,)),
-    bootstrap=Max(), warmup=0,
+    bootstrap=Max(), warmup=0, rescale=False,
 )  # fmt: skip
 
 
@@ -78,7 +78,16 @@ def unrolled(network, row):
     return np.array(values, np.float64), np.array(following, np.float64)
 
 
-def references(double, n):
+def f(x):
+    return np.sign(x) * (np.sqrt(np.abs(x) + 1) - 1) + 1e-3 * x
+
+
+def inverse(x):
+    size = (np.sqrt(1 + 4e-3 * (np.abs(x) + 1 + 1e-3)) - 1) / 2e-3
+    return np.sign(x) * (size**2 - 1)
+
+
+def references(double, n, rescale=False):
     """`(errors [T, B])` of the minibatch, by the definition."""
     (online, target), b = networks(), told()
     errors = np.zeros((LENGTH, ROWS))
@@ -86,6 +95,7 @@ def references(double, n):
         values, judged = unrolled(online, row)
         _, worth = unrolled(target, row)
         best = (judged if double else worth).argmax(-1)
+        worth = inverse(worth) if rescale else worth
         for t in range(LENGTH):
             total, power, now = 0.0, 1.0, t
             while True:
@@ -94,13 +104,13 @@ def references(double, n):
                     break
                 now += 1
             total += power * b.continues[now, row] * worth[now, best[now]]
-            errors[t, row] = total - values[t, b.action[t, row]]
+            errors[t, row] = (f(total) if rescale else total) - values[t, b.action[t, row]]
     return errors
 
 
-@pytest.mark.parametrize(("bootstrap", "n"), [(Max(), 1), (Double(), 1), (Double(), 3)])
-def test_losses_and_priorities_are_those_of_a_step_by_step_unroll(bootstrap, n):
-    algorithm = dataclasses.replace(drqn, bootstrap=bootstrap, n_step=n)
+@pytest.mark.parametrize(("bootstrap", "n", "rescale"), [(Max(), 1, False), (Double(), 1, False), (Double(), 3, True)])
+def test_losses_and_priorities_are_those_of_a_step_by_step_unroll(bootstrap, n, rescale):
+    algorithm = dataclasses.replace(drqn, bootstrap=bootstrap, n_step=n, rescale=rescale)
 
     @jax.jit
     def run(online, target):
@@ -108,7 +118,7 @@ def test_losses_and_priorities_are_those_of_a_step_by_step_unroll(bootstrap, n):
         return algorithm._loss(online, batch(), goal, KEY)
 
     losses, metrics, priorities = run(*networks())
-    errors = references(isinstance(bootstrap, Double), n)
+    errors = references(isinstance(bootstrap, Double), n, rescale)
     size = np.abs(errors)
     np.testing.assert_allclose(losses, (0.5 * errors**2).mean(0), rtol=1e-4)
     np.testing.assert_allclose(priorities, 0.9 * size.max(0) + 0.1 * size.mean(0), rtol=1e-4)
@@ -116,8 +126,10 @@ def test_losses_and_priorities_are_those_of_a_step_by_step_unroll(bootstrap, n):
 
 
 def test_the_estimators_differ():
-    one, other, several = (references(*case) for case in ((False, 1), (True, 1), (True, 3)))
-    assert np.abs(one - other).max() > 0.1 and np.abs(other - several).max() > 0.1
+    cases = (False, 1), (True, 1), (True, 3), (True, 3, True)
+    one, other, several, rescaled = (references(*case) for case in cases)
+    for a, b in ((one, other), (other, several), (several, rescaled)):
+        assert np.abs(a - b).max() > 0.1
 
 
 def test_warming_moves_the_memory_and_not_the_parameters():

@@ -91,8 +91,9 @@ def values(algorithm, state, observation):
         return np.asarray(state.critic((), features)[1][:, 0])
     if hasattr(algorithm, "_values"):
         return np.asarray(algorithm._values(state.policy, features).max(axis=-1))
-    # With memory, at the start of an episode.
-    return np.asarray(state.policy(state.policy.start(len(features)), features)[1].max(axis=-1))
+    if isinstance(algorithm, DRQN):  # at the start of an episode
+        return np.asarray(algorithm._act(state.policy, state.policy.start(len(features)), features)[1].max(axis=-1))
+    return np.asarray(state.policy((), features)[1].max(axis=-1))
 
 
 def trained(algorithm, probe, iterations=COMPILED_ITERATIONS):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from operant.equations import double_value, expected_value, huber, squared, td_error, td_target
+from operant.equations import double_value, expected_value, huber, squared, squash, td_error, td_target, unsquash
 
 REWARDS = np.array([1.0, -2.0, 0.5])
 CONTINUES = np.array([1.0, 0.0, 1.0])
@@ -47,3 +47,13 @@ def test_loss_gradients_are_the_error_and_the_clipped_error(differentiable):
     errors = np.array([-3.0, -1.0, -0.5, 0.0, 0.3, 1.0, 7.0])
     np.testing.assert_array_equal(differentiable.gradients(squared, errors)[0], errors)
     np.testing.assert_array_equal(differentiable.gradients(huber, errors)[0], np.clip(errors, -1, 1))
+
+
+def test_squashed_values_are_the_definition_and_come_back(backend):
+    values = np.array([-2000.0, -3.0, -1e-3, 0.0, 0.25, 8.0, 99.0, 1e5])
+    expected = np.sign(values) * (np.sqrt(np.abs(values) + 1) - 1) + 1e-3 * values
+    backend.check(squash(backend.array(values)), expected)
+    digits = 1e-5 if backend.dtype == "float32" else 1e-11  # relative, but where the values are near zero
+    back = np.asarray(unsquash(squash(backend.array(values))))
+    np.testing.assert_allclose(back, values, rtol=digits, atol=10 * digits)
+    assert np.diff(expected).min() > 0  # so that the best action stays the best

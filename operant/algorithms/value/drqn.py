@@ -3,7 +3,7 @@
 Source: Hausknecht & Stone 2015, "Deep recurrent Q-learning for partially observable MDPs", with the stored state, the
 burn-in and the priorities of Kapturowski et al. 2019 (R2D2), section 3.
 
-    h_t, Q(h_t, .) = network(h_(t-1), o_t)
+    h_t, u_t = network(h_(t-1), o_t);  Q(h_t, .) = f^-1(u_t),  f(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x
 
     for each iteration:
     1.    act by the exploration rule for T steps in each environment; put into the replay, as one row for each, these
@@ -12,7 +12,7 @@ burn-in and the priorities of Kapturowski et al. 2019 (R2D2), section 3.
     3.        draw a minibatch of rows; unroll both networks over the first `burn_in` steps from the stored h, each with
               its own parameters and without a gradient, and on over the T others
     4.        y_t = r_t + discount max_a' Q_target(h_(t+1), a'),  or r_t alone where o_(t+1) is terminal
-    5.        descend the mean squared error of y_t - Q(h_t, a_t) over T, by back-propagation through those steps
+    5.        descend the mean squared error_t = f(y_t) - u_t(a_t) over T, by back-propagation through those steps
     6.        the row's priority is  0.9 max_t |error_t| + 0.1 mean_t |error_t|
     7.    every `target_every` environment steps copy the online network to the target
 
@@ -22,9 +22,9 @@ All but 1. and 3. to 6. is shared with DQN and its relatives (`parts.replay_q`);
 Deviations from R2D2: one learner acts and learns, with one exploration rule; a row runs on through the ends of
 episodes, h being cleared there, in place of sequences that end with them; rows do not overlap in the steps that are
 learned from; h_(t+1) is that of the true next observation after the network's own h_t, also at a truncated step; new
-rows have the highest priority there was; values are not rescaled; one step by default, and returns of several stop at a
-row's end.
-From Hausknecht & Stone: h is stored instead of zero; a gated recurrent unit instead of an LSTM by default.
+rows have the highest priority there was; one step by default, and returns of several stop at a row's end. From
+Hausknecht & Stone: h is stored instead of zero, values are rescaled (f; Pohlen et al. 2018), a gated recurrent unit
+instead of an LSTM by default.
 """
 
 from typing import Any, ClassVar
@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from operant.contracts import Spec, Window
-from operant.equations import n_step_returns, squared
+from operant.equations import n_step_returns, squared, squash, unsquash
 from operant.errors import OperantError
 from operant.parts.bootstraps import Bootstrap, Double
 from operant.parts.component import check_range, component
@@ -57,6 +57,7 @@ class DRQN(ReplayQ):
     exploration: Exploration = EpsilonGreedy(Linear(1.0, 0.05, over=0.5))
     bootstrap: Bootstrap = Double()
     n_step: int = 1
+    rescale: bool = True  # f, the identity where false
     target_every: int = 2_000
     warmup: int = 10_000
     num_steps: int = 16
@@ -83,7 +84,12 @@ class DRQN(ReplayQ):
         return policy.start(spec.num_envs)
 
     def _act(self, network: Network, memory: Any, features: Array) -> tuple[Any, Array]:
-        return network(memory, features)
+        memory, outputs = network(memory, features)
+        return memory, self._unscaled(outputs)
+
+    def _unscaled(self, outputs: Array) -> Array:
+        """Q of what the network says."""
+        return unsquash(outputs) if self.rescale else outputs
 
     def _example(self, network: Network, spec: Spec) -> tuple[Sequence, int, Any]:
         memory = jax.tree.map(lambda leaf: leaf[0], network.start(1))
@@ -98,35 +104,35 @@ class DRQN(ReplayQ):
         return minibatch(self.replay, replay, index, spec)
 
     def _unrolled(self, network: Network, batch: Batch) -> tuple[Array, Any]:
-        """3. Action values `[T, B, A]`, and the memory right after each step, `[T, B, ...]`."""
+        """3. u `[T, B, A]`, and the memory right after each step, `[T, B, ...]`."""
         memory = batch.memory
         if self.burn_in:
             cold = jax.lax.stop_gradient(network)
             memory, _, _ = cold.unroll(memory, batch.features[: self.burn_in], batch.last[: self.burn_in])
-        _, values, after = network.unroll(memory, batch.features[self.burn_in :], batch.last[self.burn_in :])
-        return values, after
+        _, outputs, after = network.unroll(memory, batch.features[self.burn_in :], batch.last[self.burn_in :])
+        return outputs, after
 
     def _goal(self, judge: Network, target: Network, batch: Batch, key: Array) -> Array:
         """4. y, `[T, B]`."""
         flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
 
         def following(network: Network, after: Any) -> Array:
-            return flat(network.after(after, batch.following))
+            return self._unscaled(flat(network.after(after, batch.following)))
 
-        values, after = self._unrolled(target, batch)
+        outputs, after = self._unrolled(target, batch)
         worth = following(target, after)
         weights, added = self.bootstrap.weigh(worth, lambda: following(judge, self._unrolled(judge, batch)[1]))
-        bonus = self.bootstrap.bonus(lambda: flat(values), flat(batch.action))
+        bonus = self.bootstrap.bonus(lambda: self._unscaled(flat(outputs)), flat(batch.action))
         next_values, bonus = (x.reshape(batch.reward.shape) for x in (jnp.sum(weights * worth, axis=-1) + added, bonus))
         ends = batch.continues, batch.last[self.burn_in :]
         return n_step_returns(batch.reward + bonus, next_values, *ends, self.discount, self.n_step)
 
     def _loss(self, network: Network, batch: Batch, goal: Array, key: Array) -> tuple[Array, dict[str, Array], Array]:
         # 5. One-hot products: on a few actions they are faster than gathers.
-        values, _ = self._unrolled(network, batch)
-        value = jnp.sum(values * jax.nn.one_hot(batch.action, values.shape[-1]), axis=-1)
-        error = goal - value
+        outputs, _ = self._unrolled(network, batch)
+        taken = jnp.sum(outputs * jax.nn.one_hot(batch.action, outputs.shape[-1]), axis=-1)
+        error = (squash(goal) if self.rescale else goal) - taken
         # 6.
         size = jnp.abs(error)
         priorities = ETA * jnp.max(size, axis=0) + (1 - ETA) * jnp.mean(size, axis=0)
-        return jnp.mean(squared(error), axis=0), {"value": jnp.mean(value)}, priorities
+        return jnp.mean(squared(error), axis=0), {"value": jnp.mean(self._unscaled(taken))}, priorities
