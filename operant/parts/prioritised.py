@@ -84,9 +84,8 @@ class Prioritised:
         # Blocks are overwritten in turn, beginning with the one that was next when the minibatch was drawn.
         turn = (draw.index // ring.block - (ring.cursor - since)) % ring.blocks
         kept = turn >= since + spare
-        weights = jnp.where(kept, weights, sum_tree.at(state.tree, draw.index))
         highest = jnp.maximum(state.highest, jnp.max(jnp.where(kept, weights, 0.0)))
-        return state._replace(tree=sum_tree.assign(state.tree, draw.index, weights), highest=highest)
+        return state._replace(tree=sum_tree.assign(state.tree, draw.index, weights, kept), highest=highest)
 
     def size(self, state: PrioritisedState) -> Array:
         """How many rows are filled, int32."""

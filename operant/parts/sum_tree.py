@@ -31,22 +31,22 @@ def fill(tree: SumTree, first: Array, count: int, value: Array) -> SumTree:
     """The tree with `value` at `first`, ..., `first + count - 1`."""
     index, groups = first + jnp.arange(count, dtype=jnp.int32), tree.sums.shape[0]
     # Scattered, though it is a range: XLA would copy all leaves for a slice that is written and then read.
-    leaves = _put(tree.leaves, index, jnp.full(count, value))
+    leaves = tree.leaves.at[index // FAN, index % FAN].set(jnp.full(count, value), mode="promise_in_bounds")
     touched = min((count + FAN - 2) // FAN + 1, groups)
     group = jnp.minimum(first // FAN, groups - touched) + jnp.arange(touched, dtype=jnp.int32)
     return _summed(leaves, tree.sums, group)
 
 
-def assign(tree: SumTree, index: Array, values: Array) -> SumTree:
-    """The tree with `values` `[N]` at `index` int32 `[N]`, in ascending order; of equal ones the first value counts."""
-    number = jnp.arange(index.shape[0])
-    first = jax.lax.cummax(jnp.where(index != jnp.roll(index, 1), number, 0))
-    return _summed(_put(tree.leaves, index, values[first]), tree.sums, index // FAN)
+def assign(tree: SumTree, index: Array, values: Array, wanted: Array) -> SumTree:
+    """The tree with `values` `[N]` at `index` int32 `[N]` where `wanted` bool `[N]`.
 
-
-def at(tree: SumTree, index: Array) -> Array:
-    """The weights at `index`, `[N]`."""
-    return tree.leaves.at[index // FAN, index % FAN].get(mode="promise_in_bounds")
+    `index` is in ascending order; of equal ones the first counts.
+    """
+    wanted = wanted & (index != jnp.roll(index, 1)).at[0].set(True)
+    group = index // FAN
+    # What is not wanted is written beyond the end, which is nowhere.
+    place = jnp.where(wanted, group, tree.sums.shape[0]), index % FAN
+    return _summed(tree.leaves.at[place].set(values, mode="drop"), tree.sums, group)
 
 
 def find(tree: SumTree, shares: Array) -> tuple[Array, Array]:
@@ -57,7 +57,7 @@ def find(tree: SumTree, shares: Array) -> tuple[Array, Array]:
     nodes, above = [tree.leaves], tree.sums
     while above.shape[0] > FAN:
         nodes.append(jnp.pad(above, (0, -above.shape[0] % FAN)).reshape(-1, FAN))
-        above = jnp.sum(nodes[-1], axis=1)
+        above = _totals(nodes[-1])
     total = _cumulative(above[None])[:, -1:]
     index, rest = _descend(above[None], shares[:, None] * total)
     for rows in reversed(nodes):
@@ -68,18 +68,19 @@ def find(tree: SumTree, shares: Array) -> tuple[Array, Array]:
     return index, chosen / total[:, 0]
 
 
-def _put(leaves: Array, index: Array, values: Array) -> Array:
-    return leaves.at[index // FAN, index % FAN].set(values, mode="promise_in_bounds")
-
-
 def _summed(leaves: Array, sums: Array, group: Array) -> SumTree:
     """The tree of `leaves`, those of the groups `[N]` being new."""
-    sums = sums.at[group].set(jnp.sum(_rows(leaves, group), axis=1), mode="promise_in_bounds")
+    sums = sums.at[group].set(_totals(_rows(leaves, group)), mode="promise_in_bounds")
     return SumTree(leaves, sums)
 
 
 def _rows(nodes: Array, index: Array) -> Array:
     return nodes.at[index].get(mode="promise_in_bounds")
+
+
+def _totals(weights: Array) -> Array:
+    """Sums over the last axis, as a product: XLA adds up short rows one by one."""
+    return jnp.matmul(weights, jnp.ones(weights.shape[-1]), precision=jax.lax.Precision.HIGHEST)
 
 
 def _cumulative(weights: Array) -> Array:
