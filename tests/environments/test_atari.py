@@ -11,8 +11,10 @@ from operant.core.loop import Loop
 from operant.environments import make
 from operant.environments.atari import Atari
 from operant.errors import OperantError
+from operant.parts.frames import Frames
 from operant.parts.networks import NatureCNN
 from operant.parts.replay import Uniform
+from operant.parts.transitions import Transition, example_of
 
 BREAKOUT, STILL = "ALE/Breakout-v5", {"repeat_action_probability": 0.0, "noop_max": 0}
 
@@ -42,6 +44,29 @@ def test_four_grey_frames_are_observed_the_newest_last(ale):
         np.testing.assert_array_equal(step.next_observation[..., :3], before[..., 1:])
         changed += (step.next_observation[..., 3] != before[..., 3]).any()
     assert changed > 30 and before.max() > 100
+    world.close()
+
+
+def test_frames_that_are_kept_once_give_the_same_observations(ale):
+    world = make(BREAKOUT, 2, training=True)
+    row, _ = example_of(world.spec(), 1)
+    frames, whole = Uniform(600, Frames(4)), Uniform(600)
+    states = [replay.init(row, 2, 2) for replay in (frames, whole)]
+    push = [jax.jit(replay.push) for replay in (frames, whole)]
+    ends = 0
+    for before, step in stepped(world, 300):
+        action = np.zeros(2, np.int32)
+        rows = Transition(before, action, step.reward, 1 - step.terminated.astype(np.float32), step.next_observation)
+        states = [write(state, rows) for write, state in zip(push, states, strict=True)]
+        ends += step.terminated.sum()
+    assert ends > 5
+    # Not yet full, so that both have the same rows in the same places.
+    index = np.arange(600)
+    got, expected = (replay.rows(state, index) for replay, state in zip((frames, whole), states, strict=True))
+    np.testing.assert_array_equal(got.observation, expected.observation)
+    np.testing.assert_array_equal(got.reward, expected.reward)
+    valued = np.asarray(expected.continues) > 0
+    np.testing.assert_array_equal(got.next_observation[valued], expected.next_observation[valued])
     world.close()
 
 
