@@ -43,7 +43,7 @@ class CompiledDriver(Members):
         self.steps_per_iteration = self.length * num_envs
         self._collector = Collector(environment, self.spec, self.length)
 
-    def _init(self, algorithm: Any, key: Array) -> Carry:
+    def _init(self, algorithm: Any, key: Array, given: Any) -> Carry:
         state = algorithm.init(keys.role(key, keys.INIT), self.spec)
         carry = self._collector.begin(algorithm, state.policy, key)._replace(state=state)
         return carry._replace(totals=self._zeros(algorithm, carry))

@@ -31,7 +31,7 @@ class Members(ABC):
     """
 
     steps_per_iteration: int
-    given: Any = ()  # arrays that all members share and nobody changes: an argument of the program, in no checkpoint
+    given: Any = ()  # arrays that all members share and nobody changes: arguments of the programs, in no checkpoint
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Members(ABC):
     # What a driver says, of one member
 
     @abstractmethod
-    def _init(self, algorithm: Any, key: Array) -> Any:
+    def _init(self, algorithm: Any, key: Array, given: Any) -> Any:
         """The carry before the first iteration: a NamedTuple with a state, totals and health."""
         ...
 
@@ -86,14 +86,14 @@ class Members(ABC):
     def start(self, seed: int) -> Any:
         """The carry before the first iteration; member k has seed `seed + k`."""
         roots = keys.roots(seed, self.num_seeds)
-        init = self._compiled(self._init, "algorithm", "members", compiler_options=runtime.once())
+        init = self._compiled(self._init, "algorithm", "members", "", compiler_options=runtime.once())
         # Each leaf in a buffer of its own, as donation requires.
-        return jax.device_put(init(self.algorithm, roots), self._split, may_alias=False)
+        return jax.device_put(init(self.algorithm, roots, self.given), self._split, may_alias=False)
 
     def template(self) -> Any:
         """Shapes and dtypes of the carry, without computing it."""
         roots = keys.roots(0, self.num_seeds)
-        return jax.eval_shape(self._batched(self._init), self.algorithm, roots)
+        return jax.eval_shape(self._batched(self._init), self.algorithm, roots, self.given)
 
     def advance(self, carry: Any, iteration: int, count: int, total: int) -> Any:
         """`count` iterations from absolute `iteration` of `total`; consumes `carry`."""

@@ -26,6 +26,7 @@ from operant.environments.compiled import Compiled
 from operant.environments.host import Host
 from operant.errors import OperantError
 from operant.parts.encoders import example
+from operant.parts.frames import FramesState
 from operant.parts.replay import ReplayState
 
 
@@ -33,7 +34,7 @@ class OfflineCarry(NamedTuple):
     """Everything that a run is, between two iterations, but the dataset; what a checkpoint holds."""
 
     key: Array
-    state: Any  # without the ring
+    state: Any  # without the rows of the replay
     totals: dict[str, Ratio]
     health: Health
 
@@ -61,34 +62,33 @@ class OfflineDriver(Members):
         self.steps_per_iteration = first.num_updates
         spec = environment.spec() if isinstance(environment, Host) else environment.spec(1)
         super().__init__(algorithm, dataclasses.replace(spec, num_envs=1), num_seeds, devices=devices)
-        window = dataset.window()
-        self._like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), window)
-        absorbed = jax.jit(lambda window: _parted(self._absorbed(first, keys.root(0), window))[1])
-        self.given = jax.device_put(absorbed(window), NamedSharding(self._mesh, PartitionSpec()))
+        absorbed = jax.jit(lambda window: self._absorbed(first, window))
+        self.given = jax.device_put(absorbed(dataset.window()), NamedSharding(self._mesh, PartitionSpec()))
 
-    def _absorbed(self, algorithm: Any, key: Array, window: Any) -> Any:
+    def _absorbed(self, algorithm: Any, window: Any) -> Any:
+        """The replay with the dataset in it; that does not depend on any key."""
         learner = algorithm.offline(self.rows)
-        return learner.absorb(learner.init(key, self.spec), window)
+        return learner.absorb(learner.init(keys.root(0), self.spec), window).replay
 
-    def _init(self, algorithm: Any, key: Array) -> OfflineCarry:
-        # Zeros in the dataset's place: what is left beside the ring depends on the number of rows alone.
-        window = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self._like)
-        state, ring = _parted(self._absorbed(algorithm, keys.role(key, keys.INIT), window))
-        carry = OfflineCarry(key, state, {}, well())
-        return carry._replace(totals=self._zeros(algorithm, carry, ring))
+    def _init(self, algorithm: Any, key: Array, given: Any) -> OfflineCarry:
+        state = algorithm.offline(self.rows).init(keys.role(key, keys.INIT), self.spec)
+        carry = OfflineCarry(key, state._replace(replay=_parted(given)[0]), {}, well())
+        return carry._replace(totals=self._zeros(algorithm, carry, given))
 
     def _learn(self, algorithm: Any, carry: OfflineCarry, iteration: Array, total: Array, given: Any) -> tuple:
         context = Context(self.spec, Clock(iteration, jnp.minimum(iteration / total, 1.0)))
-        state, key = eqx.combine(carry.state, given), keys.role(carry.key, keys.LEARN, iteration)
+        replay = eqx.combine(carry.state.replay, _parted(given)[1])
+        state, key = carry.state._replace(replay=replay), keys.role(carry.key, keys.LEARN, iteration)
         state, metrics = algorithm.offline(self.rows).improve(state, key, context, self.steps_per_iteration)
-        return (carry._replace(state=_parted(state)[0]), ((), (), False)), metrics, {}
+        state = state._replace(replay=_parted(state.replay)[0])
+        return (carry._replace(state=state), ((), (), False)), metrics, {}
 
 
-def _parted(state: Any) -> tuple[Any, Any]:
-    """`state` without the rings of its replays, and with nothing else; `eqx.combine` joins them."""
-    is_ring = lambda node: isinstance(node, ReplayState)  # noqa: E731
-    rings, rest = eqx.partition(state, is_ring, is_leaf=is_ring)
-    return rest, rings
+def _parted(replay: Any) -> tuple[Any, Any]:
+    """`replay` without the rows that it keeps, and with nothing else; `eqx.combine` joins them."""
+    is_kept = lambda node: isinstance(node, ReplayState | FramesState)  # noqa: E731
+    kept, rest = eqx.partition(replay, is_kept, is_leaf=is_kept)
+    return rest, kept
 
 
 def check_spaces(dataset: Dataset, environment: Compiled | Host) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 
 import operant
 from operant.cli import main
@@ -15,8 +16,10 @@ from operant.core.datasets import Dataset
 from operant.core.offline import OfflineDriver
 from operant.environments import Compiled, Host
 from operant.errors import OperantError
+from operant.parts.frames import Frames
 from operant.parts.networks import MLP
 from operant.parts.prioritised import Prioritised
+from operant.parts.replay import Uniform
 from operant.parts.transitions import minibatch
 from tests.probes import ObservationAction, Truncation, as_gymnasium
 
@@ -63,7 +66,7 @@ def test_a_truncated_end_keeps_the_value_of_what_followed(n_step):
 def test_returns_of_several_steps_stay_within_their_episode():
     data = of_probe(rows=53)
     driver = OfflineDriver(operant.DQN(n_step=4, **SMALL), data, Compiled(Truncation()))
-    replay, state = operant.DQN().offline(53).replay, driver.given.replay
+    replay, state = operant.DQN().offline(53).replay, driver.given
     index = jnp.arange(53)
     batch = minibatch(replay, state, index, 4, DISCOUNT, driver.spec)
     last = data.terminated | data.truncated
@@ -74,6 +77,35 @@ def test_returns_of_several_steps_stay_within_their_episode():
         np.testing.assert_allclose(batch.reward[row], (powers * data.reward[row : end + 1]).sum(), rtol=1e-5)
         np.testing.assert_allclose(batch.discount[row], DISCOUNT ** (end - row + 1) * ~data.terminated[end], rtol=1e-5)
         np.testing.assert_array_equal(batch.following[row], data.next_observation[end])
+
+
+class Stacked(Truncation):
+    def observation_space(self, params):
+        return Box(0, 255, (5, 6, 2), np.uint8)
+
+
+@pytest.mark.parametrize("replay", [Uniform(500, Frames(2)), Prioritised(500, storage=Frames(2))])
+def test_frames_kept_once_are_those_of_the_dataset(replay):
+    rng = np.random.default_rng(0)
+    last = np.arange(200) % 9 == 8
+    terminated = last & (np.arange(200) % 2 == 0)
+    frames = rng.integers(0, 256, (200 + 1, 5, 6), np.uint8)
+    begins = np.append(True, last[:-1])[:, None, None]
+    older = np.where(begins, 0, frames[:-1])
+    newer = rng.integers(0, 256, (200, 5, 6), np.uint8)  # an observation, and after the end of an episode another
+    seen = np.stack([older, frames[1:]], axis=-1)
+    following = np.stack([frames[1:], np.append(frames[2:], newer[:1], axis=0)], axis=-1)
+    following[last, ..., 1] = newer[last]
+    space, done = Box(0, 255, (5, 6, 2), np.uint8), rng.integers(0, 2, 200)
+    data = Dataset(space, Discrete(2), seen, done, np.ones(200), terminated, last & ~terminated, following)
+    algorithm = operant.DQN(replay=replay, n_step=2, **SMALL)
+    driver = OfflineDriver(algorithm, data, Compiled(Stacked()))
+    rows = algorithm.offline(200).replay.rows(driver.given, jnp.arange(200))
+    np.testing.assert_array_equal(rows.observation, data.observation)
+    alive = ~terminated
+    np.testing.assert_array_equal(rows.next_observation[alive], data.next_observation[alive])
+    carry = driver.advance(driver.start(0), 0, 3, 3)
+    assert not np.any(carry.health.bad) and "uint8" not in {str(leaf.dtype) for leaf in jax.tree.leaves(carry.state)}
 
 
 def test_the_right_action_is_found_without_acting():
@@ -104,7 +136,7 @@ def test_seeds_share_the_dataset_and_nothing_else():
         own = alone.advance(alone.start(5 + seed), 0, 5, 100)
         for one, other in zip(jax.tree.leaves(carry.state.policy), jax.tree.leaves(own.state.policy), strict=True):
             np.testing.assert_allclose(one[seed], other[0], atol=1e-5)
-    assert {leaf.shape[1] for leaf in several.given.replay.data.values()} == {ROWS}
+    assert {leaf.shape[1] for leaf in several.given.data.values()} == {ROWS}
 
 
 @pytest.mark.parametrize("replay", [None, Prioritised(500)], ids=["uniform", "prioritised"])
@@ -165,7 +197,7 @@ def test_a_gymnasium_environment_only_tells_its_spaces():
 
 class Larger(Truncation):
     def action_space(self, params):
-        return operant.environments.spaces.Discrete(4)
+        return Discrete(4)
 
 
 @pytest.mark.parametrize(

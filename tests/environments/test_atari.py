@@ -131,7 +131,7 @@ def test_a_short_training_run(ale, name, tmp_path, monkeypatch):
     length = {"dqn": 40, "ppo": 10}[name]
     fields = {"network": NatureCNN(hidden=(8,)), "num_steps": length, "num_envs": 2, "steps": 8 * length}
     if name == "dqn":
-        fields |= {"replay": Uniform(400), "warmup": 100, "batch_size": 4, "num_updates": 3}
+        fields |= {"replay": Uniform(400, Frames()), "warmup": 100, "batch_size": 4, "num_updates": 3}
     else:
         fields |= {"num_epochs": 1, "num_minibatches": 2, "normalise": ()}
     agent = operant.train(name, BREAKOUT, out=tmp_path / "run", preset="none", progress="none", log=(), **fields)
@@ -146,7 +146,7 @@ def test_a_short_training_run(ale, name, tmp_path, monkeypatch):
     assert any(row.get("loss", row.get("policy_loss")) is not None for row in agent.history)
     if name == "dqn":
         assert sum(step[3].sum() for step in steps) >= 2  # lives
-        assert "uint8" in agent.outcome.carry.state.replay.data
+        assert set(agent.outcome.carry.state.replay.frames.data) == {"uint8"}  # each kept once
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(agent.policy) if hasattr(leaf, "dtype"))
     loaded = operant.load(tmp_path / "run")
     assert int(loaded.act(steps[-1][0][0])) in range(4)
