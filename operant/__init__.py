@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from operant.learner import Learner
     from operant.parts.component import component
     from operant.portable.policy import load_numpy
-    from operant.recording import export_dataset
+    from operant.recording import export_dataset, export_replay
 
 __version__ = "0.1.0"
 
@@ -72,6 +72,7 @@ _HOMES = {
     "load_numpy": "operant.portable.policy",
     "Dataset": "operant.core.datasets",
     "export_dataset": "operant.recording",
+    "export_replay": "operant.recording",
     "A2C": "operant.algorithms.policy.a2c",
     "A3C": "operant.algorithms.policy.a3c",
     "PPO": "operant.algorithms.policy.ppo",
@@ -160,6 +161,7 @@ __all__ = [
     "environments",
     "equations",
     "export_dataset",
+    "export_replay",
     "finite",
     "load",
     "load_numpy",

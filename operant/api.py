@@ -134,6 +134,20 @@ def train(
         return grids.gathered(trained, grid)
 
 
+def driver_of_run(
+    folder: RunFolder, about: dict[str, Any], environment: Any, algorithm: Any, dataset: Any, devices: Any
+) -> tuple[Any, Any, dict[str, list[Any]]]:
+    """What a run that says `about` was trained with: `(driver, environment, grid)`; what is given replaces its own."""
+    algorithm = algorithm if algorithm is not None else description.algorithm_of(about, folder)
+    environment = environment if environment is not None else description.environment_of(about, folder)
+    kwargs, seeds = None if is_made(environment) else about["env_kwargs"], len(about["seeds"])
+    grid = description.grid_of(about, algorithm, folder)
+    members = grids.members_of(algorithm, grid, seeds) if grid else algorithm
+    data = description.dataset_of(about, dataset, folder)
+    where = about["backend"], kwargs, devices
+    return driver_of(members, environment, about["num_envs"], seeds, *where, dataset=data), environment, grid
+
+
 @answers_words
 def resume(
     path: str | Path,
@@ -155,17 +169,11 @@ def resume(
     """
     folder = RunFolder.open(Path(path))
     about = description.read(folder)
-    algorithm = algorithm if algorithm is not None else description.algorithm_of(about, folder)
-    environment = environment if environment is not None else description.environment_of(about, folder)
     runtime.check(device)
     runtime.prepare()
-    kwargs = None if is_made(environment) else about["env_kwargs"]
     with runtime.on(device) as devices:
-        seeds, where = about["seeds"], (about["backend"], kwargs, devices)
-        grid = description.grid_of(about, algorithm, folder)
-        members = grids.members_of(algorithm, grid, len(seeds)) if grid else algorithm
-        data = description.dataset_of(about, dataset, folder)
-        driver = driver_of(members, environment, about["num_envs"], len(seeds), *where, dataset=data)
+        driver, environment, grid = driver_of_run(folder, about, environment, algorithm, dataset, devices)
+        seeds = about["seeds"]
         selection = selection_of(driver, environment, about)
         carry, told, name, warnings = checkpoint.load_newest(folder.checkpoints, driver.template())
         iteration = description.whole(told, "iteration", folder)

@@ -1,13 +1,22 @@
-"""Datasets of what trained agents do."""
+"""Datasets of what trained agents do, and of what runs remember."""
 
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
+from operant import description
 from operant.agent import Agent, Agents, world_of
 from operant.algorithms.policy.random import Random
+from operant.api import driver_of_run
+from operant.core import checkpoint, runtime
 from operant.core.behaviour import ENVS, Behaviour, record
 from operant.core.datasets import joined, new_folder
+from operant.core.members import Members
+from operant.core.remembered import remembered
+from operant.core.runs import RunFolder
+from operant.core.series import SeriesCarry
 from operant.environments.make import EnvironmentLike, release
 from operant.errors import OperantError
 from operant.parts.component import strong
@@ -47,3 +56,48 @@ def export_dataset(
     finally:
         release(world)
     return joined(parts, told).save(path)
+
+
+@answers_words
+def export_replay(
+    run: str | Path,
+    path: str | Path,
+    steps: int | None = None,
+    environment: EnvironmentLike | None = None,
+    algorithm: Any = None,
+) -> Path:
+    """Write what a run's replay held at its newest checkpoint into the new folder `path`, as a dataset.
+
+    Of every seed the newest `steps` transitions, or all, environment by environment from the oldest on. An episode
+    that was cut is known by what follows: the next row does not begin where it ended. Raises `OperantError` where the
+    run has no replay of single transitions, and for whatever `operant.resume` would raise.
+    """
+    new_folder(path)
+    folder = RunFolder.open(Path(run))
+    about = description.read(folder)
+    if about["dataset"] is not None:
+        raise OperantError(f"{folder.path} learns from {about['dataset'].get('source')}: its replay is that dataset")
+    runtime.prepare()
+    driver, *_ = driver_of_run(folder, about, environment, algorithm, None, None)
+    try:
+        template = driver.template()
+        members = template.members if isinstance(template, SeriesCarry) else [template]
+        if not hasattr(members[0].state, "replay"):
+            raise OperantError(f"{folder.path} has no replay: {about['algorithm']} forgets what it has learned from")
+        carry, *_ = checkpoint.load_newest(folder.checkpoints, template)
+        states = _states(driver, carry)
+        replay = driver.members[0].replay
+        parts = [remembered(replay, state.replay, driver.environment, driver.num_envs, steps) for state in states]
+    finally:
+        driver.close()
+    told = {key: about[key] for key in ("algorithm", "environment", "seeds")} | {"replay": True}
+    return joined(parts, told).save(path)
+
+
+def _states(driver: Any, carry: Any) -> list[Any]:
+    """The state of each seed."""
+    if isinstance(carry, SeriesCarry):
+        return [member.state for member in carry.members]
+    if isinstance(driver, Members):
+        return [jax.tree.map(lambda leaf, k=k: leaf[k], carry.state) for k in range(driver.num_seeds)]
+    return [carry.state]

@@ -1,39 +1,52 @@
 """`operant export-dataset DIR`."""
 
+from typing import Any
+
 from operant.commands.common import DIRECTORY, ENVIRONMENT, JSON, SEED, STEPS, SWITCHES, WHICH
 from operant.errors import OperantError
 from operant.kinds import NUMBER, Kind
 from operant.parsing import Command, Flag, cut, parse
 
+PLAYED = 100_000  # transitions, where none are asked for
+
 
 def main(argv: list[str]) -> int:
-    explore = Flag("explore", None, False, "act as at the end of training, not greedily")
+    steps = Kind("INT", STEPS.read, lambda value: f"{PLAYED}, or all of the replay" if value is None else str(value))
     flags = (
-        Flag("steps", STEPS, 100_000, "transitions to play"),
+        Flag("steps", steps, None, "transitions, over all seeds (of a replay the newest, of each seed)"),
         Flag("out", Kind("DIR", str, lambda value: value or "needed"), None, "the dataset's new folder"),
         Flag("epsilon", NUMBER, 0.0, "probability of a uniformly random action"),
-        explore,
+        Flag("explore", None, False, "act as at the end of training, not greedily"),
+        Flag("replay", None, False, "nothing is played: what the run's replay holds"),
         WHICH,
         Flag("seed", SEED, 0, "seed of the episodes"),
         ENVIRONMENT,
         JSON,
     )
     about = "Play transitions with a trained agent and keep them, for train --dataset."
-    values = parse(Command("export-dataset", about, DIRECTORY, flags), cut(argv, (*SWITCHES, "explore")))
+    values = parse(Command("export-dataset", about, DIRECTORY, flags), cut(argv, (*SWITCHES, "explore", "replay")))
     if values["out"] is None:
         raise OperantError("--out is missing: the new folder of the dataset")
-    from operant import api
     from operant.commands.output import console, print_json
-    from operant.commands.results import members_of
+    from operant.core.datasets import Dataset
     from operant.core.runs import RunFolder
-    from operant.recording import export_dataset
 
-    agents = api.load(values["directory"], environment=values["environment"], which=values["which"])
-    names = ("steps", "epsilon", "explore", "seed")
-    path = RunFolder(export_dataset(agents, values["out"], **{name: values[name] for name in names}))
-    console().print(f"{values['steps']:,} transitions in {path.path}", markup=False)
-    name = members_of(agents)[0].description["environment"]
+    path = RunFolder(_exported(values))
+    rows, name = Dataset.load(path.path).rows, RunFolder.open(values["directory"]).read_description()["environment"]
+    console().print(f"{rows:,} transitions in {path.path}", markup=False)
     console().print(f"  operant train cql {name} --dataset {path.quoted}", markup=False)
     if values["json"]:
-        print_json({"out": str(path.path), "steps": values["steps"]})
+        print_json({"out": str(path.path), "steps": rows})
     return 0
+
+
+def _exported(values: dict[str, Any]) -> Any:
+    from operant import api
+    from operant.recording import export_dataset, export_replay
+
+    directory, out, environment = values["directory"], values["out"], values["environment"]
+    if values["replay"]:
+        return export_replay(directory, out, values["steps"], environment)
+    agents = api.load(directory, environment=environment, which=values["which"])
+    told = {name: values[name] for name in ("epsilon", "explore", "seed")}
+    return export_dataset(agents, out, values["steps"] or PLAYED, environment=environment, **told)

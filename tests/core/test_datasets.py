@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from typing import ClassVar
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,11 +15,14 @@ import operant
 from operant.cli import main
 from operant.core import _manifest, checkpoint
 from operant.core.behaviour import Behaviour, record
-from operant.core.datasets import Dataset
+from operant.core.datasets import COLUMNS, Dataset
 from operant.core.offline import OfflineDriver
 from operant.environments import Compiled, Host, make
 from operant.errors import OperantError
 from operant.parts.component import strong
+from operant.parts.networks import MLP
+from operant.parts.prioritised import Prioritised
+from operant.parts.replay import Uniform
 from tests.probes import Truncation, as_gymnasium
 
 ROWS = 12
@@ -249,3 +254,66 @@ def test_the_command_line_exports(agent, tmp_path, monkeypatch, capsys):
     assert Dataset.load("data").about["explore"] is True
     for wrong, words in ((argv, "is not empty"), (argv[:2], "--out is missing"), (["export-dataset", "no"], "--out")):
         assert main(wrong) == 2 and words in capsys.readouterr().err
+
+
+class Logged(gymnasium.Env):
+    """Sees numbers that never come twice, ends in either way, and keeps what happened."""
+
+    observation_space, action_space = Box(0, np.inf, (2,)), Discrete(3, start=2)
+    made: ClassVar[list] = []
+
+    def __init__(self):
+        self.log, self.time = [], 0
+        self.made.append(self)
+
+    def seen(self):
+        return self.np_random.random(2, np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.now, self.time = self.seen(), 0
+        return self.now, {}
+
+    def step(self, action):
+        before, self.now, self.time = self.now, self.seen(), self.time + 1
+        ends = self.time == 4 and action != 2, self.time == 4 and action == 2
+        self.log.append((before, action, float(before[0]), *ends, self.now))
+        return self.now, float(before[0]), *ends, {}
+
+
+@pytest.mark.parametrize("replay", [Uniform(36), Prioritised(36)])
+def test_a_replay_is_exported_as_it_happened(replay, tmp_path):
+    Logged.made.clear()
+    fields = {"network": MLP((4,)), "batch_size": 4, "num_steps": 3, "warmup": 20, "progress": "none", "log": ()}
+    operant.train("dqn", Logged, num_envs=2, steps=120, replay=replay, out=tmp_path / "run", **fields)
+    logs = [world.log for world in Logged.made if len(world.log) == 60]
+    assert len(logs) == 2
+    for steps, length in ((None, 18), (11, 5)):
+        where = operant.export_replay(tmp_path / "run", tmp_path / f"data-{length}", steps, environment=Logged)
+        data = Dataset.load(where)
+        expected = [row for log in logs for row in log[-length:]]
+        for name, column in zip(COLUMNS, zip(*expected, strict=True), strict=True):
+            column = np.array(column)
+            if name == "truncated":
+                column[[length - 1, 2 * length - 1]] = ~np.array([row[3] for row in expected])[[length - 1, -1]]
+            np.testing.assert_array_equal(getattr(data, name), column.astype(getattr(data, name).dtype), err_msg=name)
+    assert data.about["replay"] is True
+
+
+def test_a_run_without_a_replay_of_its_own_is_one_line(agent, tmp_path):
+    with pytest.raises(OperantError, match="has no replay: ppo forgets what it has learned from"):
+        operant.export_replay(agent.folder, tmp_path / "data")
+
+
+def test_the_command_line_exports_a_replay(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fields = {"network": MLP((4,)), "batch_size": 4, "warmup": 20, "replay": Uniform(50)}
+    operant.train("dqn", "CartPole-v1", steps=100, preset="none", out="run", progress="none", log=(), **fields)
+    assert main(["export-dataset", "run", "--replay", "--out", "data", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"out": "data", "steps": 50}
+    assert main(["export-dataset", "run", "--replay", "--steps", "20", "--out", "newest"]) == 0
+    whole, newest = Dataset.load("data"), Dataset.load("newest")
+    np.testing.assert_array_equal(whole.observation[-20:], newest.observation)
+    last = whole.terminated | whole.truncated
+    np.testing.assert_array_equal(whole.next_observation[:-1][~last[:-1]], whole.observation[1:][~last[:-1]])
+    assert last[-1] and last.sum() < 10
