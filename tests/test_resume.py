@@ -13,7 +13,7 @@ import pytest
 
 import operant
 from operant.core import checkpoint
-from operant.parts.networks import MLP
+from operant.parts.networks import GRU, MLP
 from operant.parts.prioritised import Prioritised
 
 # Small enough to be quick, long enough to be killed half-way; DQN's replay is full and wraps around.
@@ -93,12 +93,20 @@ def test_killed_twenty_times_it_ends_with_the_same_bits(name, tmp_path):
     check(name, 20, tmp_path)
 
 
-def test_priorities_and_returns_of_several_steps_are_resumed(tmp_path):
-    fields = {"steps": 4_000, "num_envs": 2, "num_steps": 4, "warmup": 100, "batch_size": 16, "n_step": 3}
-    fields |= {"replay": Prioritised(1_000), "network": MLP((8,)), "progress": "none", "log": ()}
-    whole = operant.train("dqn", "CartPole-v1", out=tmp_path / "whole", **fields)
+# With priorities and returns of several steps; with sequences, whose memory and first steps are of the window before.
+STOPPED = {
+    "dqn": {"num_steps": 4, "replay": Prioritised(1_000), "network": MLP((8,))},
+    "drqn": {"num_steps": 16, "burn_in": 8, "replay": Prioritised(100), "network": GRU(8, (8,)), "num_updates": 1},
+}
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_what_the_replay_and_the_streams_hold_is_resumed(name, tmp_path):
+    fields = {"steps": 4_000, "num_envs": 2, "warmup": 100, "batch_size": 16, "n_step": 3}
+    fields |= {"progress": "none", "log": ()} | STOPPED[name]
+    whole = operant.train(name, "CartPole-v1", out=tmp_path / "whole", preset="none", **fields)
     stop = lambda progress: progress.steps >= 1_000  # noqa: E731
-    part = operant.train("dqn", "CartPole-v1", out=tmp_path / "part", callback=stop, **fields)
+    part = operant.train(name, "CartPole-v1", out=tmp_path / "part", callback=stop, preset="none", **fields)
     assert 1_000 <= part.history[-1]["steps"] < 4_000
     agent = operant.resume(tmp_path / "part", progress="none")
     compare(whole, agent)
