@@ -27,7 +27,7 @@ from operant.environments.host import Host
 from operant.errors import OperantError
 from operant.parts.encoders import example
 from operant.parts.frames import FramesState
-from operant.parts.replay import ReplayState
+from operant.parts.storage import ReplayState
 
 
 class OfflineCarry(NamedTuple):

@@ -12,7 +12,7 @@ from jax import Array
 
 from operant.errors import OperantError
 from operant.parts.component import component
-from operant.parts.replay import ReplayState, Whole, later
+from operant.parts.storage import ReplayState, Whole, later
 from operant.parts.transitions import Transition
 
 FINALS = 32  # for so many rows there is place for one last frame of a truncated episode

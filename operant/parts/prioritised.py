@@ -10,8 +10,9 @@ from jax import Array
 from operant.contracts import PyTree
 from operant.parts import sum_tree
 from operant.parts.component import check_range, component
-from operant.parts.replay import Draw, Storage, Uniform, Whole
+from operant.parts.replay import Draw, Uniform
 from operant.parts.schedules import Linear, Scalar, at
+from operant.parts.storage import Storage, Whole
 from operant.parts.sum_tree import SumTree
 
 SMALLEST = 1e-6  # added to what a learner says of a row, so that no priority is zero

@@ -1,9 +1,6 @@
-"""Experience replay (Lin 1992; Mnih et al. 2015): a ring of past transitions, drawn from uniformly.
+"""Experience replay (Lin 1992; Mnih et al. 2015): past rows, usually transitions, drawn from uniformly.
 
-The ring lives in the learner's state, so it is the carry of a compiled loop and must be updated in place: it is
-only ever carried, written once per step by a `dynamic_update_slice` that cannot wrap around, and read by a
-gather after the write. Keep it so: push outside any `lax.cond`, never return the ring from a branch (a loop that may
-run no times carries it without a copy), and donate the state that holds it.
+How rows are drawn is the replay's part, how they are kept the storage's (`parts.storage`).
 """
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -15,7 +12,7 @@ from jax import Array
 from operant.contracts import PyTree
 from operant.errors import OperantError
 from operant.parts.component import component, shape
-from operant.parts.packing import Packing, gather
+from operant.parts.storage import Storage, Whole, later
 
 
 class Draw(NamedTuple):
@@ -61,91 +58,6 @@ class Replay(Protocol):
     def size(self, state: Any) -> Array:
         """How many rows are filled, int32."""
         ...
-
-
-class ReplayState(NamedTuple):
-    """The ring: `blocks` pushes of `block` rows each."""
-
-    data: dict[str, Array]  # per dtype [blocks, block, columns]
-    cursor: Array  # int32: the block that the next push overwrites
-    filled: Array  # int32: blocks written so far, at most all
-    packing: Packing  # static
-
-    @property
-    def blocks(self) -> int:
-        return next(iter(self.data.values())).shape[0]
-
-    @property
-    def block(self) -> int:
-        return next(iter(self.data.values())).shape[1]
-
-
-@shape("a storage (a component with init, push, rows, ring and spare)")
-@runtime_checkable
-class Storage(Protocol):
-    """How a replay keeps its rows; its state is arrays alone."""
-
-    def init(self, example: PyTree, capacity: int, block: int, streams: int) -> Any:
-        """An empty ring for at least `capacity` rows like `example`."""
-        ...
-
-    def push(self, state: Any, batch: PyTree) -> Any:
-        """Write `batch`, leaves `[block, ...]`, over the oldest block."""
-        ...
-
-    def rows(self, state: Any, index: Array) -> PyTree:
-        """The rows at `index` int32 `[N]`, leaves `[N, *shape]`."""
-        ...
-
-    def ring(self, state: Any) -> ReplayState:
-        """Where rows lie, and which are the newest."""
-        ...
-
-    def spare(self, state: Any) -> int:
-        """How many of the oldest blocks are kept only because younger rows need them, and are not to be drawn."""
-        ...
-
-
-@component
-class Whole:
-    """Every row as it is."""
-
-    def init(self, example: PyTree, capacity: int, block: int, streams: int) -> ReplayState:
-        """An empty ring for rows like `example` (ONE row: arrays or `ShapeDtypeStruct`)."""
-        packing = Packing.of(example, batch_ndim=0)
-        if not packing.leaves:
-            raise OperantError("replay of transitions without a single array")
-        blocks = -(-capacity // block)
-        data = {dtype: jnp.zeros((blocks, block, width), dtype) for dtype, width in packing.widths.items()}
-        # Two zeros, not one shared: a state that is donated may not hold a buffer twice.
-        return ReplayState(data, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), packing)
-
-    def push(self, state: ReplayState, batch: PyTree) -> ReplayState:
-        """Write `batch`, leaves `[block, ...]`, over the oldest block. Raises `OperantError` for another shape."""
-        rows = state.packing.pack(batch)
-        for dtype, ring in state.data.items():
-            if rows[dtype].shape != ring.shape[1:]:
-                raise OperantError(f"this replay takes {ring.shape[1]} rows a push, not {rows[dtype].shape[:-1]}")
-        zero = jnp.zeros((), jnp.int32)
-        data = {
-            dtype: jax.lax.dynamic_update_slice(ring, rows[dtype][None], (state.cursor, zero, zero))
-            for dtype, ring in state.data.items()
-        }
-        filled = jnp.minimum(state.filled + 1, state.blocks)
-        return state._replace(data=data, cursor=(state.cursor + 1) % state.blocks, filled=filled)
-
-    def rows(self, state: ReplayState, index: Array) -> PyTree:
-        """The rows at `index` int32 `[...]`, leaves `[..., *shape]`."""
-        rows = {dtype: ring.reshape(-1, ring.shape[2]) for dtype, ring in state.data.items()}
-        return state.packing.unpack(gather(rows, index))
-
-    def ring(self, state: ReplayState) -> ReplayState:
-        """The state."""
-        return state
-
-    def spare(self, state: ReplayState) -> int:
-        """None."""
-        return 0
 
 
 @component
@@ -197,10 +109,3 @@ class Uniform:
         """How many rows there are to be drawn, int32."""
         ring = self.storage.ring(state)
         return jnp.minimum(ring.filled, ring.blocks - self.storage.spare(state)) * ring.block
-
-
-def later(ring: ReplayState, index: Array, count: Array | int) -> tuple[Array, Array]:
-    """The index of the row pushed `count` rows after each of `index` (before it, where negative), and whether it is."""
-    rows, head = ring.blocks * ring.block, ring.cursor * ring.block
-    newer = (head - 1 - index) % rows  # rows that were pushed after it
-    return (index + count) % rows, count <= newer
