@@ -14,6 +14,7 @@ import operant
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.reinforce import REINFORCE
 from operant.algorithms.value.dqn import DQN
+from operant.algorithms.value.drqn import DRQN
 from operant.contracts import Spec
 from operant.core import training
 from operant.core.host import HostDriver
@@ -28,6 +29,10 @@ ITERATIONS = 6
 SMALL = MLP((8,))
 ppo = PPO(num_steps=8, num_minibatches=2, num_epochs=1, network=SMALL)
 dqn = DQN(num_steps=4, warmup=8, batch_size=8, replay=Uniform(64), network=SMALL)
+
+drqn = DRQN(
+    num_steps=4, burn_in=2, warmup=4, batch_size=2, num_updates=1, replay=Uniform(8), network=GRU(4, (4,))
+)  # fmt: skip
 
 
 def cartpole():
@@ -83,9 +88,10 @@ def one_environment(learner, environment, seed):
         (ppo, pendulum),
         (dataclasses.replace(ppo, network=GRU(4, (4,)), num_minibatches=1), cartpole),
         (dqn, cartpole),
+        (drqn, cartpole),
         (REINFORCE(network=SMALL), cartpole),
     ],
-    ids=["ppo", "ppo-continuous", "ppo-memory", "dqn", "reinforce"],
+    ids=["ppo", "ppo-continuous", "ppo-memory", "dqn", "drqn", "reinforce"],
 )
 def test_one_environment_gives_the_drivers_bits(algorithm, make):
     outcome, seed, steps = driven(algorithm, make, 1)
