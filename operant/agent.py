@@ -77,9 +77,7 @@ class Agent:
         try:
             after, action = program(before, batch, np.uint32(self._calls))
         except TypeError as error:
-            raise OperantError(
-                f"this memory is not one for {size} observations: agent.start({size}) makes it"
-            ) from error
+            raise self._unfit(size) from error
         action = np.asarray(action)
         if not self._in_units:
             action = environment_action(self.action_space, action)
@@ -93,7 +91,8 @@ class Agent:
         """What it expects of each action: the expected returns `values [A]`, `[B, A]` for a batch, in NumPy.
 
         Where it learned the distribution of returns, also possible `returns [A, N]` and their `chances [A, N]`. With
-        `memory` as in `act`, which is not advanced. Raises `OperantError` where the algorithm has no action values.
+        `memory` as in `act`, which is not advanced. Raises `OperantError` where the algorithm has no action values, and
+        for an observation or a memory that does not fit.
         """
         if not isinstance(self.algorithm, Foreseeing):
             raise OperantError(f"{self.description['algorithm']} learns no action values")
@@ -108,8 +107,11 @@ class Agent:
             # Bound to one size of batch, since the spec is part of what is traced.
             foresee = lambda *given: self.algorithm.outlook(*given, context)  # noqa: E731
             self._outlook = size, jax.jit(foresee)
-        with runtime.narrow():
-            outlook = jax.tree.map(np.asarray, self._outlook[1](self.policy, memory, batch))
+        try:
+            with runtime.narrow():
+                outlook = jax.tree.map(np.asarray, self._outlook[1](self.policy, memory, batch))
+        except (TypeError, ValueError) as error:
+            raise self._unfit(size) from error
         return jax.tree.map(lambda leaf: leaf[0], outlook) if single else outlook
 
     def watch(self, environment: EnvironmentLike | None = None, seed: int = 0) -> Episode:
@@ -159,6 +161,9 @@ class Agent:
         from operant.exported import to_numpy
 
         return to_numpy(self)
+
+    def _unfit(self, size: int) -> OperantError:
+        return OperantError(f"this memory is not one for {size} observations: agent.start({size}) makes it")
 
     def _spec(self, size: int) -> Spec:
         limit = self.description.get("time_limit")

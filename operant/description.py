@@ -133,7 +133,12 @@ def dataset_of(description: dict[str, Any], given: str | Path | None, folder: Ru
     if told is None:
         return None
     source = given if given is not None else str(told.get("source"))
-    dataset = datasets.find(source)
+    try:
+        dataset = datasets.find(source)
+    except OperantError as error:
+        if given is not None:
+            raise
+        raise OperantError(f"{error}; if {folder.path}'s dataset lies elsewhere now, --dataset says where") from error
     if dataset.digest() != told.get("sha256"):
         raise OperantError(f"{source} is not the dataset that {folder.path} has learned from")
     return dataset

@@ -14,6 +14,7 @@ from operant.algorithms.value.drqn import DRQN
 from operant.algorithms.value.iqn import IQN
 from operant.algorithms.value.qr_dqn import QRDQN
 from operant.contracts import Spec
+from operant.core.episodes import _play_grid
 from operant.core.panels import WIDTH
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
@@ -55,6 +56,9 @@ def test_with_memory_it_is_what_the_memory_makes_of_the_observation():
     assert np.abs(first.values - second.values).max() > 1e-3
     np.testing.assert_array_equal(first.values.argmax(axis=-1), action)
     np.testing.assert_array_equal(second.values.argmax(axis=-1), agent.act(seen, memory)[0])
+    for other in (agent.start(3), 3):
+        with pytest.raises(OperantError, match=r"not one for 2 observations: agent.start\(2\) makes it"):
+            agent.outlook(seen, other)
 
 
 def test_a_table_is_read():
@@ -98,6 +102,20 @@ def test_an_episode_has_the_outlook_beside_it_and_is_shown_in_a_notebook(tmp_pat
     with Image.open(tmp_path / "episode.gif") as picture:
         assert picture.size == (200 + WIDTH, 160) and picture.n_frames == 7
     assert episode._repr_html_().startswith('<img alt="an episode" width="480" src="data:image/gif;base64,R0lGOD')
+
+
+def test_an_episode_of_a_grid_that_is_cut_leaves_no_memory():
+    class Counting:
+        resets = 0
+
+        def reset(self):
+            self.resets += 1
+
+    agent = Counting()
+    moments = _play_grid(agent, operant.make("Breakout-MinAtar", 1), 0)
+    next(moments)
+    moments.close()
+    assert agent.resets == 2
 
 
 def test_what_cannot_be_drawn_is_refused():

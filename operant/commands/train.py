@@ -34,10 +34,13 @@ def main(argv: list[str]) -> int:
     entry = catalogue.find(arguments.positionals.pop(0) if arguments.positionals else positionals["algorithm"])
     if not arguments.positionals and "environment" in positionals:
         arguments.positionals.append(positionals["environment"])
+    asked = {flag for flag, _ in arguments.flags}
     arguments.flags = [*from_file, *arguments.flags]
     chosen = {name: values[-1] for name, values in arguments.flags if values}
     environment = arguments.positionals[0] if arguments.positionals else None
     preset = None
+    if "dataset" in chosen and "num_envs" in asked:
+        raise OperantError("--num-envs means nothing with --dataset: no environment is stepped to learn from")
     if "dataset" not in chosen:
         preset = find_preset(entry.name, environment, _preset_word(chosen.get("preset", "auto"), PRESETS))
     default = make_algorithm(entry.name, {}, preset)

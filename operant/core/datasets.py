@@ -13,13 +13,13 @@ from typing import Any
 import gymnasium
 import jax
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Tuple
 
 from operant.contracts import Step, Window
 from operant.core import _manifest, checkpoint
 from operant.environments.spaces import space_from_json, space_to_json
 from operant.errors import CheckpointError, OperantError
-from operant.parts.encoders import example
+from operant.parts.encoders import children, example
 
 FORMAT = 1
 COLUMNS = ("observation", "action", "reward", "terminated", "truncated", "next_observation")
@@ -44,26 +44,31 @@ class Dataset:
     about: dict[str, Any] = field(default_factory=dict)  # where it comes from, in plain JSON
 
     def __post_init__(self) -> None:
-        rows = len(np.atleast_1d(self.reward))
+        for space in (self.observation_space, self.action_space):
+            space_to_json(space)  # raises for what is not served
+        rows = len(self.reward) if hasattr(self.reward, "__len__") else 0
         if rows < 1:
             raise OperantError("a dataset needs at least one transition")
         for name, like in template(self.observation_space, self.action_space, rows).items():
             given = getattr(self, name)
             try:
                 fits = jax.tree.map(_fits, given, like)
-                column = jax.tree.map(lambda a, b: np.asarray(a, b.dtype), given, like)
+                with np.errstate(over="ignore"):  # told below
+                    column = jax.tree.map(lambda a, b: np.asarray(a, b.dtype), given, like)
             except (TypeError, ValueError):
                 fits, column = False, given
             if not all(jax.tree.leaves(fits)):
-                raise OperantError(f"the dataset's {name} does not fit its spaces and its {rows:,} rewards")
-            for leaf in jax.tree.leaves(column):
+                what = f"{layout(given)}, not {layout(like)}"
+                raise OperantError(f"the dataset's {name} does not fit its spaces and its {rows:,} rewards: {what}")
+            for leaf, told in zip(jax.tree.leaves(column), jax.tree.leaves(given), strict=True):
                 if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all():
                     raise OperantError(f"the dataset's {name} is not finite everywhere")
+                if np.issubdtype(leaf.dtype, np.integer) and not np.array_equal(leaf, told):
+                    raise OperantError(f"the dataset's {name} has numbers that {leaf.dtype} cannot hold")
             object.__setattr__(self, name, column)
-        if isinstance(space := self.action_space, Discrete):
-            low, high = int(space.start), int(space.start + space.n) - 1
-            if self.action.min() < low or self.action.max() > high:
-                raise OperantError(f"the dataset has actions that are not among {low} to {high}")
+        _check_numbers("observations", self.observation_space, self.observation)
+        _check_numbers("next observations", self.observation_space, self.next_observation)
+        _check_numbers("actions", self.action_space, self.action)
 
     @property
     def rows(self) -> int:
@@ -127,6 +132,23 @@ def _fits(given: Any, like: np.ndarray) -> bool:
     return np.shape(given) == like.shape and np.can_cast(np.asarray(given).dtype, like.dtype, "same_kind")
 
 
+def _check_numbers(what: str, space: gymnasium.Space, column: Any) -> None:
+    """Raise `OperantError` where a column of Discrete or MultiDiscrete has numbers that the space does not."""
+    if isinstance(space, Dict | Tuple):
+        for name, part in children(space):
+            _check_numbers(what, part, column[name])
+    elif isinstance(space, Discrete | MultiDiscrete):
+        low, high = space.start, space.start + (space.n if isinstance(space, Discrete) else space.nvec) - 1
+        if (column < low).any() or (column > high).any():
+            raise OperantError(f"the dataset has {what} that are not among {low} to {high}")
+
+
+def layout(tree: Any) -> str:
+    """The dtype and shape of every array of a tree, in words."""
+    told = lambda leaf: f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__  # noqa: E731
+    return str(jax.tree.map(told, tree, is_leaf=lambda node: isinstance(node, list))).replace("'", "")
+
+
 def template(observation_space: gymnasium.Space, action_space: gymnasium.Space, rows: int) -> dict[str, Any]:
     """Columns of `rows` rows in the right shapes and dtypes, of no memory."""
 
@@ -155,6 +177,9 @@ def new_folder(path: str | Path) -> Path:
 
 def find(source: str | Path) -> Dataset:
     """The dataset that a user names: a folder, or `minari:ID`. Raises `OperantError`."""
+    if not isinstance(source, str | Path):
+        kind = type(source).__name__
+        raise OperantError(f"a dataset is named by its folder, or minari:ID, not {kind}: save it first")
     if isinstance(source, str) and source.startswith("minari:"):
         from operant.core.from_minari import load
 

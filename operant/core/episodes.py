@@ -135,15 +135,17 @@ def _play_grid(agent: Any, world: Compiled, seed: int) -> Iterator[Callable[[], 
     key = jax.random.key(seed)
     step = jax.jit(world.step)
     worlds, observation = jax.jit(world.reset, static_argnums=1)(key, 1)
-    agent.reset()
-    for t in range(LONGEST):
-        seen = np.asarray(observation)[0]
-        yield functools.partial(_moment, functools.partial(_cells, seen), agent, seen)
-        worlds, seen = step(jax.random.fold_in(key, t), worlds, np.asarray(agent.act(observation)))
-        observation = seen.observation
-        if bool((seen.terminated | seen.truncated)[0]):
-            break
-    agent.reset()
+    try:
+        agent.reset()
+        for t in range(LONGEST):
+            seen = np.asarray(observation)[0]
+            yield functools.partial(_moment, functools.partial(_cells, seen), agent, seen)
+            worlds, seen = step(jax.random.fold_in(key, t), worlds, np.asarray(agent.act(observation)))
+            observation = seen.observation
+            if bool((seen.terminated | seen.truncated)[0]):
+                break
+    finally:
+        agent.reset()
 
 
 def _cells(observation: np.ndarray) -> np.ndarray:

@@ -26,6 +26,9 @@ def load(identifier: str) -> Dataset:
         found = minari.load_dataset(identifier, download=False)
         parts = [_columns(episode) for episode in found.iterate_episodes()]
         seen, done = found.observation_space, found.action_space
+    except FileNotFoundError:
+        hint = f"it is not here (minari download {identifier})"
+        raise OperantError(f"minari:{identifier} cannot be read: {hint}") from None
     except Exception as error:  # its own, HDF5's and Gymnasium's
         told = str(error).strip().partition("\n")[0]
         raise OperantError(f"minari:{identifier} cannot be read ({type(error).__name__}: {told})") from error

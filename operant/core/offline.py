@@ -19,7 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from operant.contracts import Algorithm, Clock, Context, Offline, Ratio
 from operant.core import keys
-from operant.core.datasets import Dataset
+from operant.core.datasets import Dataset, layout
 from operant.core.members import Members
 from operant.core.metrics import Health, well
 from operant.environments.compiled import Compiled
@@ -105,5 +105,4 @@ def _told(space: Any) -> str:
     """What of a space a learner depends on; bounds and wide dtypes may be written otherwise."""
     if isinstance(space, Discrete):
         return f"{space.n} numbers from {space.start}"
-    layout = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", example(space))
-    return str(layout).replace("'", "")
+    return layout(example(space))

@@ -41,6 +41,9 @@ class Atari(VectorEnv):
             if setting not in known:
                 raise unknown(f"parameter of {name}", setting, known)
         told = registered.kwargs | settings
+        for size in ("stack_num", "img_height", "img_width"):  # ale-py waits for ever where one is 0
+            if isinstance(told.get(size), int) and told[size] < 1:
+                raise OperantError(f"{name}'s {size} must be at least 1, not {told[size]}")
         try:
             self._games = games(
                 num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP, reward_clipping=training, **told

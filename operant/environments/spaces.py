@@ -1,5 +1,6 @@
 """Spaces at the edge: gymnax's become Gymnasium's, and actions in the learner's units become the environment's."""
 
+import math
 from typing import Any
 
 import gymnasium
@@ -8,6 +9,8 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tu
 
 from operant.errors import OperantError
 from operant.parts.encoders import canonical_dtype, is_bounded
+
+LARGEST = 2**28  # entries of a stored space, at most
 
 
 def gymnasium_space(space: Any) -> gymnasium.Space:
@@ -98,7 +101,10 @@ def space_from_json(told: Any) -> gymnasium.Space:
             sizes, starts = (np.array(value[name], np.int64) for name in ("nvec", "start"))
             return MultiDiscrete(sizes, _integer_dtype(value), start=starts)
         if kind == "multi_binary":
-            return MultiBinary(value["n"] if isinstance(value["n"], int) else [int(n) for n in value["n"]])
+            sizes = [value["n"]] if isinstance(value["n"], int) else [int(n) for n in value["n"]]
+            if math.prod(sizes) > LARGEST:  # a few bytes of a file that would ask for all memory
+                raise ValueError(f"{math.prod(sizes)} numbers")
+            return MultiBinary(value["n"] if isinstance(value["n"], int) else sizes)
         if kind == "dict":
             return Dict({str(name): space_from_json(part) for name, part in value.items()})
         if kind == "tuple":

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Text, Tuple
 
 import operant
 from operant.cli import main
@@ -97,7 +97,15 @@ def test_another_row_is_another_digest():
         ({"next_observation": {"a": np.zeros((ROWS, 3))}}, "next_observation does not fit"),
         ({"action": np.full(ROWS, 3)}, "actions that are not among -1 to 2"),
         ({"action": np.full(ROWS, 0.5)}, "action does not fit"),
-        ({"terminated": np.zeros(ROWS)}, "terminated does not fit"),
+        ({"terminated": np.zeros(ROWS)}, r"terminated does not fit.*: float64\[12\], not bool\[12\]"),
+        ({"reward": [[0.0], *[1.0] * (ROWS - 1)]}, "reward does not fit.*: list, not float32"),
+        ({"reward": None}, "at least one transition"),
+        ({"action": np.full(ROWS, 2**32)}, "action has numbers that int32 cannot hold"),
+        ({"space": SPACES["number"], "observation": np.full(ROWS, 7)}, "observations that are not among 2 to 6"),
+        ({"space": SPACES["parts"], "next_observation": {"goal": np.zeros((ROWS, 2)), "seen":
+            (np.full(ROWS, -1), np.zeros((ROWS, 4), np.int8))}}, "next observations that are not among 0 to 2"),
+        ({"space": Text(3), "observation": np.zeros(ROWS), "next_observation": np.zeros(ROWS)}, "Text are not served"),
+        ({"reward": np.full(ROWS, 1e300)}, "reward is not finite"),
         ({"observation": np.full((ROWS, 3), "a")}, "observation does not fit"),
     ],
 )  # fmt: skip
@@ -129,6 +137,7 @@ def damaged(folder, how):
         "a checkpoint": lambda: told(dataset=None),
         "huge": lambda: told(rows=2**31 - 1),
         "wrong rows": lambda: told(rows="many"),
+        "endless spaces": lambda: told(observation_space={"multi_binary": {"n": 10**15}}),
         "odd spaces": lambda: told(observation_space={"box": {"low": []}}),
         "others": lambda: told(observation_space={"discrete": {"n": 3, "start": 0}}),
     }[how]()
@@ -141,7 +150,7 @@ def damaged(folder, how):
         ("no manifest", "cannot be read"), ("torn", "damaged"), ("empty", "is no dataset"),
         ("a checkpoint", "not the description of a dataset"), ("huge", "was expected"),
         ("wrong rows", "not the description of a dataset"), ("odd spaces", "stored space cannot be read"),
-        ("others", "leaf"),
+        ("others", "leaf"), ("endless spaces", "stored space cannot be read"),
     ],
 )  # fmt: skip
 def test_a_damaged_dataset_is_one_line(how, words, tmp_path):

@@ -84,7 +84,7 @@ def test_a_run_learns_from_it_and_finds_it_again(installed, tmp_path):
 
 def test_what_is_not_there_is_one_line_and_is_not_downloaded(installed):
     for name in ("test/other-v0", "nonsense"):
-        with pytest.raises(OperantError, match=f"minari:{name} cannot be read") as error:
+        with pytest.raises(OperantError, match=f"minari:{name} cannot be read.*minari download {name}") as error:
             find(f"minari:{name}")
         assert "\n" not in str(error.value)
 

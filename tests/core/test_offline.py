@@ -169,7 +169,8 @@ def test_a_run_is_described_resumed_bit_for_bit_and_bound_to_its_dataset(tmp_pat
     (tmp_path / "data").rename("moved")
     of_probe(seed=1).save("other")
     again = {"environment": Truncation(), "progress": "none"}
-    for where, words in ((None, "data is no dataset"), ("other", "is not the dataset that part has learned from")):
+    moved = "data is no dataset.* if part's .* --dataset says where"
+    for where, words in ((None, moved), ("other", "is not the dataset that part has learned from")):
         with pytest.raises(OperantError, match=words):
             operant.resume("part", dataset=where, **again)
     resumed = operant.resume("part", dataset="moved", **again)
@@ -211,6 +212,7 @@ class Larger(Truncation):
         ({"environment": "CartPole-v1"}, r"the dataset observes float32\[1\], but CartPole-v1 float32\[4\]"),
         ({"environment": Larger()}, "actions are 2 numbers from 0, but those of Larger 4 numbers from 0"),
         ({"dataset": "nowhere"}, "nowhere is no dataset"),
+        ({"dataset": of_probe(rows=20)}, "a dataset is named by its folder, or minari:ID, not Dataset: save it first"),
     ],
 )
 def test_what_cannot_be_learned_is_one_line(given, words, tmp_path, monkeypatch):
@@ -245,6 +247,8 @@ def test_the_command_line_learns_from_a_dataset(tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["steps"] == 40
     assert main(["train", "ppo", "CartPole-v1", "--dataset", "data", "--out", "no"]) == 2
     assert "learns from its own actions" in capsys.readouterr().err
+    assert main(["train", "dqn", "CartPole-v1", "--dataset", "data", "--num-envs", "4"]) == 2
+    assert "--num-envs means nothing with --dataset" in capsys.readouterr().err
     (tmp_path / "again.json").write_text((tmp_path / "run" / "run.json").read_text())
     assert main(["train", "--config", "again.json", "--out", "second", "--steps", "20", *short]) == 0
     assert "64 transitions of" in capsys.readouterr().err

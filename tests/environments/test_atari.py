@@ -155,6 +155,7 @@ def test_what_cannot_be_made_is_one_line(ale):
         (BREAKOUT, {"colour": 1}, "unknown parameter of ALE/Breakout-v5 'colour'"),
         (BREAKOUT, {"episodic_life": True}, "unknown parameter"),
         (BREAKOUT, {"frameskip": -1}, "could not be made"),
+        (BREAKOUT, {"stack_num": 0}, "stack_num must be at least 1, not 0"),
     ):
         with pytest.raises(OperantError, match=words) as error:
             make(name, 1, kwargs=given)
