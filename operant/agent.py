@@ -14,10 +14,10 @@ from operant.core.episodes import Episode, played
 from operant.core.statistics import Evaluation
 from operant.environments import Compiled, Host, make
 from operant.environments.make import EnvironmentLike, is_made, release
-from operant.environments.spaces import environment_action, learner_space
+from operant.environments.spaces import environment_action, in_words, learner_space
 from operant.errors import OperantError
 from operant.parts.component import strong
-from operant.parts.encoders import canonical_dtype, children, example
+from operant.parts.encoders import canonical_dtype, children, example, features_shape
 from operant.parts.heads import restart
 from operant.portable.policy import NumpyPolicy
 from operant.synonyms import AGENT
@@ -300,13 +300,27 @@ def evaluate_policies(
 
 
 def world_of(agent: Agent, environment: EnvironmentLike | None, num_envs: int) -> Compiled | Host:
-    """Environments for an agent to play on. Raises `OperantError` where it has none and none is given."""
+    """Environments for an agent to play on.
+
+    Raises `OperantError` where it has none and none is given, or where they are not like those it has learned on.
+    """
     given = environment if environment is not None else agent.environment
     if given is None:
         raise OperantError("this agent was loaded without its environment: pass environment=")
     backend = agent.description.get("backend", "auto") if environment is None else "auto"
     kwargs = None if is_made(given) else agent.description.get("env_kwargs")
-    return make(given, num_envs, backend, kwargs, has_mask(agent.observation_space))
+    world = make(given, num_envs, backend, kwargs, has_mask(agent.observation_space))
+    seen, given_seen = (each.observation_space for each in (agent, world))
+    done, taken = (in_words(learner_space(each.action_space)) for each in (agent, world))
+    wrong = ""
+    if features_shape(seen) != features_shape(given_seen):
+        wrong = f"this agent observes {in_words(seen)}, but {world.name} {in_words(given_seen)}"
+    elif done != taken:
+        wrong = f"this agent's actions are {done}, but those of {world.name} {taken}"
+    if wrong:
+        release(world)
+        raise OperantError(wrong)
+    return world
 
 
 def batched(space: gymnasium.Space, observation: Any) -> tuple[Any, bool]:

@@ -40,9 +40,9 @@ def export_dataset(
     environment to play on, for numbers that make no sense, and where the folder cannot be written.
     """
     members = list(agents) if isinstance(agents, Agents) else [agents]
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < len(members):
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < len(members):
         raise OperantError(f"steps must be a whole number of at least {len(members)}, not {steps!r}")
-    if not 0 <= epsilon <= 1:
+    if not isinstance(epsilon, float | int | np.floating) or not 0 <= epsilon <= 1:
         raise OperantError(f"epsilon must be between 0 and 1, not {epsilon!r}")
     new_folder(path)  # found out now, not after all was played
     told = {key: members[0].description[key] for key in ("algorithm", "environment")}
@@ -51,7 +51,7 @@ def export_dataset(
     try:
         for k, agent in enumerate(members):
             behaviour = Behaviour(strong(agent.algorithm), Random(), np.float32(epsilon), bool(explore))
-            share = steps // len(members) + (k < steps % len(members))
+            share = int(steps) // len(members) + (k < steps % len(members))
             parts.append(record(behaviour, agent.policy, world, share, seed + k))
     finally:
         release(world)

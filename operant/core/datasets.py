@@ -17,7 +17,7 @@ from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Tuple
 
 from operant.contracts import Step, Window
 from operant.core import _manifest, checkpoint
-from operant.environments.spaces import space_from_json, space_to_json
+from operant.environments.spaces import layout, space_from_json, space_to_json
 from operant.errors import CheckpointError, OperantError
 from operant.parts.encoders import children, example
 
@@ -83,7 +83,7 @@ class Dataset:
         found = hashlib.sha256()
         for path, leaf in jax.tree_util.tree_flatten_with_path(self.columns)[0]:
             found.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-            found.update(np.ascontiguousarray(leaf).tobytes())
+            found.update(np.ascontiguousarray(leaf).data)
         return found.hexdigest()
 
     def window(self) -> Window:
@@ -141,12 +141,6 @@ def _check_numbers(what: str, space: gymnasium.Space, column: Any) -> None:
         low, high = space.start, space.start + (space.n if isinstance(space, Discrete) else space.nvec) - 1
         if (column < low).any() or (column > high).any():
             raise OperantError(f"the dataset has {what} that are not among {low} to {high}")
-
-
-def layout(tree: Any) -> str:
-    """The dtype and shape of every array of a tree, in words."""
-    told = lambda leaf: f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__  # noqa: E731
-    return str(jax.tree.map(told, tree, is_leaf=lambda node: isinstance(node, list))).replace("'", "")
 
 
 def template(observation_space: gymnasium.Space, action_space: gymnasium.Space, rows: int) -> dict[str, Any]:

@@ -13,19 +13,18 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from gymnasium.spaces import Discrete
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
 from operant.contracts import Algorithm, Clock, Context, Offline, Ratio
 from operant.core import keys
-from operant.core.datasets import Dataset, layout
+from operant.core.datasets import Dataset
 from operant.core.members import Members
 from operant.core.metrics import Health, well
 from operant.environments.compiled import Compiled
 from operant.environments.host import Host
+from operant.environments.spaces import in_words
 from operant.errors import OperantError
-from operant.parts.encoders import example
 from operant.parts.frames import FramesState
 from operant.parts.storage import ReplayState
 
@@ -93,16 +92,9 @@ def _parted(replay: Any) -> tuple[Any, Any]:
 
 def check_spaces(dataset: Dataset, environment: Compiled | Host) -> None:
     """Raise `OperantError` where what the dataset observed and did is not what `environment` gives and takes."""
-    seen, given = (_told(each.observation_space) for each in (dataset, environment))
+    seen, given = (in_words(each.observation_space) for each in (dataset, environment))
     if seen != given:
         raise OperantError(f"the dataset observes {seen}, but {environment.name} {given}")
-    done, taken = (_told(each.action_space) for each in (dataset, environment))
+    done, taken = (in_words(each.action_space) for each in (dataset, environment))
     if done != taken:
         raise OperantError(f"the dataset's actions are {done}, but those of {environment.name} {taken}")
-
-
-def _told(space: Any) -> str:
-    """What of a space a learner depends on; bounds and wide dtypes may be written otherwise."""
-    if isinstance(space, Discrete):
-        return f"{space.n} numbers from {space.start}"
-    return layout(example(space))

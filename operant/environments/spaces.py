@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 import gymnasium
+import jax
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from operant.errors import OperantError
-from operant.parts.encoders import canonical_dtype, is_bounded
+from operant.parts.encoders import canonical_dtype, example, is_bounded
 
 LARGEST = 2**28  # entries of a stored space, at most
 
@@ -58,6 +59,21 @@ def environment_action(space: Any, action: Any, xp: Any = np) -> Any:
     if not np.any(space.start):
         return action
     return action + np.broadcast_to(np.asarray(space.start, np.int32), action.shape)
+
+
+def layout(tree: Any) -> str:
+    """The dtype and shape of every array of a tree, in words."""
+    told = lambda leaf: f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__  # noqa: E731
+    return str(jax.tree.map(told, tree, is_leaf=lambda node: isinstance(node, list))).replace("'", "")
+
+
+def in_words(space: gymnasium.Space) -> str:
+    """What of a space a learner depends on; bounds and wide dtypes may be written otherwise."""
+    if isinstance(space, Discrete):
+        return f"{space.n} numbers from {space.start}"
+    if isinstance(space, MultiDiscrete):
+        return f"{space.nvec.tolist()} numbers from {space.start.tolist()}"
+    return layout(example(space))
 
 
 def space_to_json(space: gymnasium.Space) -> dict[str, Any]:

@@ -57,7 +57,9 @@ class Frames:
         if not isinstance(example, Transition):
             raise OperantError("Frames keeps single transitions: use it with dqn or one of its relatives")
         seen = jax.eval_shape(lambda tree: tree, example.observation)
-        if self.stack < 2 or not hasattr(seen, "shape") or self.stack not in (*seen.shape[:1], *seen.shape[-1:]):
+        shape = getattr(seen, "shape", ())
+        # A vector is no stack: with as many entries as frames it would be taken for one of numbers.
+        if self.stack < 2 or len(shape) < 2 or self.stack not in (shape[0], shape[-1]):
             told = f"of shape {seen.shape}" if hasattr(seen, "shape") else "with parts"
             raise OperantError(f"observations {told} are no stack of {self.stack} frames (Frames's stack, at least 2)")
         shape = jnp.moveaxis(jnp.zeros(seen.shape, seen.dtype), self._axis(seen.shape), 0).shape[1:]

@@ -245,11 +245,43 @@ def test_actions_are_in_the_environments_units():
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"steps": 0}, "steps"), ({"steps": True}, "steps"), ({"steps": 1}, "steps"), ({"epsilon": 1.5}, "epsilon")],
+    [
+        ({"steps": 0}, "steps"),
+        ({"steps": True}, "steps"),
+        ({"steps": 1}, "steps"),
+        ({"epsilon": 1.5}, "epsilon"),
+        ({"epsilon": "x"}, "epsilon"),
+    ],
 )
 def test_numbers_that_make_no_sense(agent, given, words, tmp_path):
     with pytest.raises(OperantError, match=words):
         operant.export_dataset(agent, tmp_path / "data", **{"steps": 10} | given)
+
+
+class Four(Truncation):
+    """Observes as much as CartPole, with an action more."""
+
+    def observation_space(self, params=None):
+        return Box(-np.inf, np.inf, (4,), np.float32)
+
+    def action_space(self, params=None):
+        return Discrete(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Acrobot-v1", r"this agent observes float32\[4\], but Acrobot-v1 float32\[6\]"),
+        (Four(), "actions are 2 numbers from 0, but those of .* 3 numbers from 0"),
+    ],
+)
+def test_an_agent_plays_only_where_it_can(agent, name, words, tmp_path):
+    for play in (
+        lambda: agent.evaluate(episodes=2, environment=name),
+        lambda: operant.export_dataset(agent, tmp_path / "data", 10, environment=name),
+    ):
+        with pytest.raises(OperantError, match=words):
+            play()
 
 
 def test_the_command_line_exports(agent, tmp_path, monkeypatch, capsys):

@@ -216,6 +216,7 @@ def test_observations_that_are_no_stacks_stop_learning():
         (gymnasium.spaces.Dict(a=FRAME, b=FRAME), 4, "observations with parts are no stack"),
         (Box(0, 255, (1, 8, 8), np.uint8), 1, "at least 2"),
         (Discrete(4), 4, "are no stack of 4 frames"),
+        (Box(-1, 1, (4,)), 4, r"observations of shape \(4,\) are no stack of 4 frames"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(observation, stack, words):
