@@ -13,11 +13,11 @@ from typing import Any
 import gymnasium
 import jax
 import numpy as np
-from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Tuple
+from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from operant.contracts import Step, Window
 from operant.core import _manifest, checkpoint
-from operant.environments.spaces import layout, space_from_json, space_to_json
+from operant.environments.spaces import in_words, layout, space_from_json, space_to_json
 from operant.errors import CheckpointError, OperantError
 from operant.parts.encoders import children, example
 
@@ -25,7 +25,7 @@ FORMAT = 1
 COLUMNS = ("observation", "action", "reward", "terminated", "truncated", "next_observation")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Transitions `[N, ...]` of NumPy arrays, in the environment's own units and the library's dtypes.
 
@@ -63,12 +63,18 @@ class Dataset:
             for leaf, told in zip(jax.tree.leaves(column), jax.tree.leaves(given), strict=True):
                 if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all():
                     raise OperantError(f"the dataset's {name} is not finite everywhere")
+                if leaf.dtype == bool and (leaf.view(np.uint8) > 1).any():
+                    raise OperantError(f"the dataset's {name} has flags that are neither 0 nor 1")
                 if np.issubdtype(leaf.dtype, np.integer) and not np.array_equal(leaf, told):
                     raise OperantError(f"the dataset's {name} has numbers that {leaf.dtype} cannot hold")
             object.__setattr__(self, name, column)
         _check_numbers("observations", self.observation_space, self.observation)
         _check_numbers("next observations", self.observation_space, self.next_observation)
         _check_numbers("actions", self.action_space, self.action)
+
+    def __repr__(self) -> str:
+        seen, done = in_words(self.observation_space), in_words(self.action_space)
+        return f"Dataset({self.rows:,} rows: observes {seen}; actions {done})"
 
     @property
     def rows(self) -> int:
@@ -133,14 +139,18 @@ def _fits(given: Any, like: np.ndarray) -> bool:
 
 
 def _check_numbers(what: str, space: gymnasium.Space, column: Any) -> None:
-    """Raise `OperantError` where a column of Discrete or MultiDiscrete has numbers that the space does not."""
+    """Raise `OperantError` where a column of Discrete, MultiDiscrete or MultiBinary has numbers beyond its space."""
     if isinstance(space, Dict | Tuple):
         for name, part in children(space):
             _check_numbers(what, part, column[name])
-    elif isinstance(space, Discrete | MultiDiscrete):
-        low, high = space.start, space.start + (space.n if isinstance(space, Discrete) else space.nvec) - 1
+    elif isinstance(space, Discrete | MultiDiscrete | MultiBinary):
+        low, high = (0, 1) if isinstance(space, MultiBinary) else (space.start, space.start + _count(space) - 1)
         if (column < low).any() or (column > high).any():
             raise OperantError(f"the dataset has {what} that are not among {low} to {high}")
+
+
+def _count(space: Discrete | MultiDiscrete) -> Any:
+    return space.n if isinstance(space, Discrete) else space.nvec
 
 
 def template(observation_space: gymnasium.Space, action_space: gymnasium.Space, rows: int) -> dict[str, Any]:

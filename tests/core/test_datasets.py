@@ -76,6 +76,10 @@ def test_a_window_is_one_stream_in_a_learners_units_that_ends():
     np.testing.assert_array_equal(window.steps.truncated[:-1, 0], data.truncated[:-1])
 
 
+def test_it_is_described_in_a_line():
+    assert repr(dataset()) == "Dataset(12 rows: observes float32[3]; actions 4 numbers from -1)"
+
+
 def test_another_row_is_another_digest():
     data = dataset()
     for name, column in data.columns.items():
@@ -100,6 +104,8 @@ def test_another_row_is_another_digest():
         ({"terminated": np.zeros(ROWS)}, r"terminated does not fit.*: float64\[12\], not bool\[12\]"),
         ({"reward": [[0.0], *[1.0] * (ROWS - 1)]}, "reward does not fit.*: list, not float32"),
         ({"reward": None}, "at least one transition"),
+        ({"truncated": np.full(ROWS, 2, np.uint8).view(bool)}, "truncated has flags that are neither 0 nor 1"),
+        ({"space": MultiBinary(2), "observation": np.full((ROWS, 2), 2, np.int8)}, "observations that are not among 0"),
         ({"action": np.full(ROWS, 2**32)}, "action has numbers that int32 cannot hold"),
         ({"space": SPACES["number"], "observation": np.full(ROWS, 7)}, "observations that are not among 2 to 6"),
         ({"space": SPACES["parts"], "next_observation": {"goal": np.zeros((ROWS, 2)), "seen":

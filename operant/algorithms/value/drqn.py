@@ -22,9 +22,9 @@ All but 1. and 3. to 6. is shared with DQN and its relatives (`parts.replay_q`);
 Deviations from R2D2: one learner acts and learns, with one exploration rule; a row runs on through the ends of
 episodes, h being cleared there, in place of sequences that end with them; rows do not overlap in the steps that are
 learned from; h_(t+1) is that of the true next observation after the network's own h_t, also at a truncated step; new
-rows have the highest priority there was; one step by default, and returns of several stop at a row's end. From
-Hausknecht & Stone: h is stored instead of zero, values are rescaled (f; Pohlen et al. 2018), a gated recurrent unit
-instead of an LSTM by default.
+rows have the highest priority there was; by default one step, a uniform replay and no dueling streams; returns of
+several steps stop at a row's end. From Hausknecht & Stone: h is stored instead of zero, values are rescaled (f; Pohlen
+et al. 2018), a gated recurrent unit instead of an LSTM by default.
 """
 
 from typing import Any, ClassVar
