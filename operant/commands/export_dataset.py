@@ -27,16 +27,20 @@ def main(argv: list[str]) -> int:
     values = parse(Command("export-dataset", about, DIRECTORY, flags), cut(argv, (*SWITCHES, "explore", "replay")))
     if values["out"] is None:
         raise OperantError("--out is missing: the new folder of the dataset")
+    from gymnasium.spaces import Discrete
+
     from operant.commands.output import console, print_json
     from operant.core.datasets import Dataset
     from operant.core.runs import RunFolder
 
     path = RunFolder(_exported(values))
-    rows, name = Dataset.load(path.path).rows, RunFolder.open(values["directory"]).read_description()["environment"]
-    console().print(f"{rows:,} transitions in {path.path}", markup=False)
-    console().print(f"  operant train cql {name} --dataset {path.quoted}", markup=False)
+    data, told = Dataset.load(path.path), RunFolder.open(values["directory"]).read_description()
+    console().print(f"{data.rows:,} transitions in {path.path}", markup=False)
+    name = values["environment"] or ("" if told["external_environment"] else told["environment"])
+    if name and isinstance(data.action_space, Discrete):  # what learns from datasets today
+        console().print(f"  operant train cql {name} --dataset {path.quoted}", markup=False)
     if values["json"]:
-        print_json({"out": str(path.path), "steps": rows})
+        print_json({"out": str(path.path), "steps": data.rows})
     return 0
 
 

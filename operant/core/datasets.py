@@ -65,7 +65,8 @@ class Dataset:
                     raise OperantError(f"the dataset's {name} is not finite everywhere")
                 if leaf.dtype == bool and (leaf.view(np.uint8) > 1).any():
                     raise OperantError(f"the dataset's {name} has flags that are neither 0 nor 1")
-                if np.issubdtype(leaf.dtype, np.integer) and not np.array_equal(leaf, told):
+                narrowed = np.issubdtype(leaf.dtype, np.integer) and np.asarray(told).dtype != leaf.dtype
+                if narrowed and not np.array_equal(leaf, told):
                     raise OperantError(f"the dataset's {name} has numbers that {leaf.dtype} cannot hold")
             object.__setattr__(self, name, column)
         _check_numbers("observations", self.observation_space, self.observation)

@@ -298,6 +298,9 @@ def test_the_command_line_exports(agent, tmp_path, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out) == {"out": "data", "steps": 60}
     assert "60 transitions in data" in err and "operant train cql CartPole-v1 --dataset data" in err
+    continuous = operant.train("ppo", "Pendulum-v1", steps=256, num_envs=2, preset="none", progress="none", out="swing")
+    assert main(["export-dataset", str(continuous.folder), "--steps", "20", "--out", "swung"]) == 0
+    assert "operant train cql" not in capsys.readouterr().err  # it would be refused
     assert Dataset.load("data").about["explore"] is True
     for wrong, words in ((argv, "is not empty"), (argv[:2], "--out is missing"), (["export-dataset", "no"], "--out")):
         assert main(wrong) == 2 and words in capsys.readouterr().err
