@@ -10,6 +10,7 @@ from operant.environments.compiled import Compiled
 from operant.environments.host import Host
 from operant.environments.spaces import environment_action
 from operant.errors import OperantError
+from operant.parts.prioritised import PrioritisedState
 from operant.parts.transitions import Transition
 
 
@@ -22,11 +23,13 @@ def remembered(replay: Any, state: Any, world: Compiled | Host, num_envs: int, s
     storage = getattr(replay, "storage", None)
     if storage is None:
         raise OperantError(f"{type(replay).__name__} does not tell which of its rows are the newest")
-    ring = storage.ring(getattr(state, "ring", state))
+    ring = storage.ring(state.ring if isinstance(state, PrioritisedState) else state)
     held = int(replay.size(state))
-    length = min(held, steps or held) // num_envs
-    if not length:
+    length = min(held, held if steps is None else steps) // num_envs
+    if not held:
         raise OperantError("the replay holds no transitions to export")
+    if length < 1:
+        raise OperantError(f"steps must be at least {num_envs}, one of each environment, not {steps}")
     index = (int(ring.cursor) * ring.block - length * num_envs + np.arange(length * num_envs)) % (
         ring.blocks * ring.block
     )

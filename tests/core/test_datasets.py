@@ -20,6 +20,7 @@ from operant.core.offline import OfflineDriver
 from operant.environments import Compiled, Host, make
 from operant.errors import OperantError
 from operant.parts.component import strong
+from operant.parts.frames import Frames
 from operant.parts.networks import MLP
 from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Uniform
@@ -348,6 +349,38 @@ def test_a_replay_is_exported_as_it_happened(replay, tmp_path):
                 column[[length - 1, 2 * length - 1]] = ~np.array([row[3] for row in expected])[[length - 1, -1]]
             np.testing.assert_array_equal(getattr(data, name), column.astype(getattr(data, name).dtype), err_msg=name)
     assert data.about["replay"] is True
+
+
+@pytest.mark.parametrize("replay", [Uniform(40, Frames(4)), Prioritised(40, storage=Frames(4))])
+def test_frames_kept_once_are_exported_whole(replay, tmp_path):
+    fields = {"network": MLP((4,)), "batch_size": 4, "num_steps": 5, "warmup": 1_000, "progress": "none", "log": ()}
+    operant.train("dqn", Counted, num_envs=1, steps=30, replay=replay, out=tmp_path / "run", **fields)
+    data = Dataset.load(operant.export_replay(tmp_path / "run", tmp_path / "data", environment=Counted))
+    times = np.arange(30) % 6
+    np.testing.assert_array_equal(data.observation[:, -1, 0], times)
+    np.testing.assert_array_equal(data.observation[:, 0, 0], np.maximum(times - 3, 0))
+    np.testing.assert_array_equal(data.terminated, times == 5)
+    for steps in (0, -1):
+        with pytest.raises(OperantError, match=f"steps must be at least 1, one of each environment, not {steps}"):
+            operant.export_replay(tmp_path / "run", tmp_path / "none", steps, environment=Counted)
+
+
+class Counted(gymnasium.Env):
+    """Six steps an episode; each frame is its time, and the last four are seen."""
+
+    observation_space, action_space = Box(0, 255, (4, 2), np.uint8), Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.time += 1
+        return self.seen(), 0.0, self.time == 6, False, {}
+
+    def seen(self):
+        return np.stack([np.full(2, max(self.time - back, 0), np.uint8) for back in (3, 2, 1, 0)])
 
 
 def test_a_run_without_a_replay_of_its_own_is_one_line(agent, tmp_path):
