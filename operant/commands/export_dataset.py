@@ -27,6 +27,8 @@ def main(argv: list[str]) -> int:
     values = parse(Command("export-dataset", about, DIRECTORY, flags), cut(argv, (*SWITCHES, "explore", "replay")))
     if values["out"] is None:
         raise OperantError("--out is missing: the new folder of the dataset")
+    if values["replay"] and (values["epsilon"] or values["explore"] or values["which"] != "last" or values["seed"]):
+        raise OperantError("--replay plays nothing: --epsilon, --explore, --which and --seed mean nothing with it")
     from gymnasium.spaces import Discrete
 
     from operant.commands.output import console, print_json

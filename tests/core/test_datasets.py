@@ -394,6 +394,8 @@ def test_the_command_line_exports_a_replay(tmp_path, monkeypatch, capsys):
     operant.train("dqn", "CartPole-v1", steps=100, preset="none", out="run", progress="none", log=(), **fields)
     assert main(["export-dataset", "run", "--replay", "--out", "data", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"out": "data", "steps": 50}
+    assert main(["export-dataset", "run", "--replay", "--out", "played", "--epsilon", "0.3"]) == 2
+    assert "--replay plays nothing" in capsys.readouterr().err
     assert main(["export-dataset", "run", "--replay", "--steps", "20", "--out", "newest"]) == 0
     whole, newest = Dataset.load("data"), Dataset.load("newest")
     np.testing.assert_array_equal(whole.observation[-20:], newest.observation)
