@@ -69,7 +69,8 @@ def export_replay(
     """Write what a run's replay held at its newest checkpoint into the new folder `path`, as a dataset.
 
     Of every seed the newest `steps` transitions, or all, environment by environment from the oldest on. An episode
-    that was cut is known by what follows: the next row does not begin where it ended. Raises `OperantError` where the
+    that was cut is known by what follows: the next row does not begin where it ended (with returns of several steps the
+    rows say it themselves). Raises `OperantError` where the
     run has no replay of single transitions, and for whatever `operant.resume` would raise.
     """
     new_folder(path)

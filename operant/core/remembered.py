@@ -17,8 +17,8 @@ from operant.parts.transitions import Transition
 def remembered(replay: Any, state: Any, world: Compiled | Host, num_envs: int, steps: int | None = None) -> Dataset:
     """The newest `steps` rows (or all) of `state`, the state of `replay`, one environment after the other.
 
-    Rows do not say where an episode was cut: it was, unless the next one begins with what followed. Raises
-    `OperantError` where the rows are no single transitions, and where there is none yet.
+    Rows for returns of one step do not say where an episode was cut: it was, unless the next begins with what followed.
+    Raises `OperantError` where the rows are no single transitions, and where there is none yet.
     """
     storage = getattr(replay, "storage", None)
     if storage is None:
@@ -40,6 +40,8 @@ def remembered(replay: Any, state: Any, world: Compiled | Host, num_envs: int, s
     rows = jax.tree.map(streams, rows)
     same = lambda a, b: np.all(a[:, :-1] == b[:, 1:], axis=tuple(range(2, a.ndim)))  # noqa: E731
     goes_on = np.all(jax.tree.leaves(jax.tree.map(same, rows.next_observation, rows.observation)), axis=0)
+    if jax.tree.leaves(rows.begins):  # kept for returns of several steps: no need to guess
+        goes_on = ~rows.begins[:, 1:]
     terminated = rows.continues == 0
     truncated = ~terminated & ~np.append(goes_on, np.zeros((num_envs, 1), bool), axis=1)
     columns = {

@@ -365,6 +365,15 @@ def test_frames_kept_once_are_exported_whole(replay, tmp_path):
             operant.export_replay(tmp_path / "run", tmp_path / "none", steps, environment=Counted)
 
 
+def test_cuts_that_cannot_be_seen_are_known_where_returns_have_several_steps(tmp_path):
+    fields = {"network": MLP((4,)), "batch_size": 4, "num_steps": 5, "warmup": 1_000, "progress": "none", "log": ()}
+    for n_step, cuts in ((1, 1), (2, 5)):
+        run = {"replay": Uniform(40), "n_step": n_step, "out": tmp_path / f"run-{n_step}", "num_envs": 1, **fields}
+        operant.train("dqn", Still, steps=30, **run)
+        where = operant.export_replay(run["out"], tmp_path / f"data-{n_step}", environment=Still)
+        assert Dataset.load(where).truncated.sum() == cuts
+
+
 class Counted(gymnasium.Env):
     """Six steps an episode; each frame is its time, and the last four are seen."""
 
@@ -381,6 +390,17 @@ class Counted(gymnasium.Env):
 
     def seen(self):
         return np.stack([np.full(2, max(self.time - back, 0), np.uint8) for back in (3, 2, 1, 0)])
+
+
+class Still(Counted):
+    """Cut after six steps, in which nothing is seen to change."""
+
+    def step(self, action):
+        self.time += 1
+        return self.seen(), 0.0, False, self.time == 6, {}
+
+    def seen(self):
+        return np.zeros((4, 2), np.uint8)
 
 
 def test_a_run_without_a_replay_of_its_own_is_one_line(agent, tmp_path):
