@@ -93,7 +93,7 @@ def as_users_compile(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn"])
+@pytest.mark.parametrize("name", ["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_seeds_in_turn_are_bit_for_bit_those_alone(name, as_users_compile):
     driver = CompiledDriver(ALGORITHMS[name], cartpole(), 4, num_seeds=2, batching="map")
     together = driver.advance(driver.start(3), 0, ITERATIONS, ITERATIONS)

@@ -46,6 +46,7 @@ def test_four_grey_frames_are_observed_the_newest_last(ale):
     world.close()
 
 
+@pytest.mark.slow  # tests/parts/test_frames.py has the same on stacks of its own
 def test_frames_that_are_kept_once_give_the_same_observations(ale):
     world = make(BREAKOUT, 2, training=True)
     row, _ = example_of(world.spec(), 1)
