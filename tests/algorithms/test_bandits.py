@@ -106,8 +106,8 @@ BOOK = {0.0: (1.05, 0.37), 0.01: (1.30, 0.60), 0.1: (1.38, 0.79)}
 
 @pytest.fixture(scope="module")
 def epsilon_greedy():
-    """For each epsilon of `BOOK`, mean rewards and shares of optimal actions on 2000 problems, all in one program."""
-    members = [Bandit(exploration=EpsilonGreedy(epsilon)) for epsilon in BOOK for _ in range(2000)]
+    """For each epsilon of `BOOK`, mean rewards and shares of optimal actions on 1000 problems, all in one program."""
+    members = [Bandit(exploration=EpsilonGreedy(epsilon)) for epsilon in BOOK for _ in range(1000)]
     rewards, optimal = (each.reshape(len(BOOK), -1) for each in played(members))
     return dict(zip(BOOK, zip(rewards, optimal, strict=True), strict=True))
 
@@ -122,7 +122,7 @@ def test_epsilon_greedy_on_the_ten_armed_testbed(epsilon_greedy):
 
 def test_upper_confidence_bounds_beat_epsilon_greedy(epsilon_greedy):
     # Figure 2.4: after a thousand pulls they are paid more.
-    plain, bounds = apart(epsilon_greedy[0.1][0]), apart(played(Bandit(exploration=UCB(2.0)), 2000)[0])
+    plain, bounds = apart(epsilon_greedy[0.1][0]), apart(played(Bandit(exploration=UCB(2.0)), 1000)[0])
     assert bounds[0] - plain[0] > 3 * np.hypot(bounds[1], plain[1])
 
 

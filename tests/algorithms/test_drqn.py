@@ -198,6 +198,7 @@ def test_chunks_of_any_length_give_the_same_bits():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_what_the_family_shares_works_with_memory():
     algorithm = dataclasses.replace(
         small, network=Noisy(Dueling(GRU(4, (4,)), hidden=(4,))), replay=Prioritised(64), bootstrap=Munchausen()

@@ -36,6 +36,7 @@ def test_one_instance_is_not_several():
         operant.train(TINY, Calm(), steps=64, num_seeds=2, progress="none")
 
 
+@pytest.mark.slow  # test_training.py has the same for one seed
 def test_an_environment_that_raises_leaves_the_checkpoint_before(tmp_path):
     with pytest.raises(OperantError, match="gripper is stuck"):
         operant.train(TINY, Fragile, steps=160, num_envs=2, num_seeds=2, out=tmp_path / "run", progress="none")
