@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from protocol import Repetition, Run, apart, serve
 from sb3_contrib import TRPO
+from sb3_words import dqn
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
@@ -41,18 +42,7 @@ def model(settings: dict[str, Any], seed: int) -> BaseAlgorithm:
             cg_max_steps=settings["num_products"],
             **common,
         )
-    return DQN(
-        "MlpPolicy",
-        make_vec_env(settings["environment"], 1, seed=seed),
-        train_freq=settings["train_every"],
-        gradient_steps=1,
-        batch_size=settings["batch_size"],
-        buffer_size=settings["capacity"],
-        learning_starts=settings["warm_up"],
-        target_update_interval=settings["target_every"],
-        policy_kwargs={"net_arch": [64, 64]},
-        **common,
-    )
+    return DQN("MlpPolicy", make_vec_env(settings["environment"], 1, seed=seed), device="cpu", **dqn(settings, seed))
 
 
 def build(settings: dict[str, Any]) -> tuple[float, Run]:

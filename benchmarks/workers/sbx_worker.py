@@ -8,25 +8,13 @@ import time
 from typing import Any
 
 from protocol import Repetition, Run, serve
+from sb3_words import dqn
 from sbx import DQN
 from stable_baselines3.common.env_util import make_vec_env
 
 
 def model(settings: dict[str, Any], seed: int) -> DQN:
-    return DQN(
-        "MlpPolicy",
-        make_vec_env(settings["environment"], 1, seed=seed),
-        learning_rate=settings["learning_rate"],
-        gamma=settings["discount"],
-        seed=seed,
-        train_freq=settings["train_every"],
-        gradient_steps=1,
-        batch_size=settings["batch_size"],
-        buffer_size=settings["capacity"],
-        learning_starts=settings["warm_up"],
-        target_update_interval=settings["target_every"],
-        policy_kwargs={"net_arch": [64, 64]},
-    )
+    return DQN("MlpPolicy", make_vec_env(settings["environment"], 1, seed=seed), **dqn(settings, seed))
 
 
 def build(settings: dict[str, Any]) -> tuple[float, Run]:
