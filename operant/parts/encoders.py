@@ -1,7 +1,7 @@
 """From an observation as the environment gives it to the float32 features that a network reads.
 
 Observations keep their structure and dtype up to here (uint8 stays uint8 through the replay); flattening,
-[0, 255] -> [0, 1] and scaling by known finite bounds happen inside the network's forward pass.
+[0, 255] -> [0, 1] and scaling by bounds that are far from order one happen inside the network's forward pass.
 """
 
 import functools
@@ -19,6 +19,11 @@ from operant.workers.masking import ACTION_MASK
 
 # Bounds beyond this are a way of writing "unbounded" (gymnax uses the largest float32), not a scale.
 LARGEST_BOUND = 1e6
+
+# Bounds between these are of order one, and what lies between them is read as it is. Bounds are often far wider than
+# what is ever seen (LunarLander's velocities reach a tenth of theirs): dividing by them where nothing asks for it makes
+# features too small to learn from.
+LARGE, SMALL = 10.0, 0.1
 
 
 def is_image(space: gymnasium.Space) -> bool:
@@ -39,23 +44,21 @@ def is_bounded(space: Box) -> bool:
 def encode(space: gymnasium.Space, observation: Any) -> Array:
     """Features float32 `[..., F]` (or `[..., H, W, C]` for images) of observations with leading axes `[...]`.
 
-    Box: finite bounds are mapped to [-1, 1] (uint8 and other bounded images to [0, 1]), unbounded entries pass.
-    An image's first axis becomes its last where it is the shortest.
+    Box: an entry whose finite bounds are far from order one (one of them beyond +-10, or less than 0.2 apart) is mapped
+    to [-1, 1]; other entries pass. uint8 and other bounded images are mapped to [0, 1], and an image's first axis
+    becomes its last where it is the shortest.
     Discrete and MultiDiscrete: one-hot. Dict and Tuple: the encoded parts, flattened and joined in order. The part
     `action_mask` of a Dict is no feature; what is left beside it, if it is one part, is encoded as if it were alone.
     """
     if isinstance(space, Box):
         features = jnp.asarray(observation).astype(jnp.float32)
         lead = features.shape[: features.ndim - len(space.shape)]
-        known = (np.abs(space.low) < LARGEST_BOUND) & (np.abs(space.high) < LARGEST_BOUND) & (space.high > space.low)
-        low, high = np.where(known, space.low, -1.0), np.where(known, space.high, 1.0)
         if is_image(space):
             features = jnp.moveaxis(features, -3, -1) if is_channels_first(space) else features
-            return (features - np.float32(low.min())) / np.float32(high.max() - low.min()) if known.all() else features
-        features = features.reshape(*lead, -1)
-        axes = [1] * len(lead)
-        centre, radius = ((high + low) / 2).reshape(*axes, -1), ((high - low) / 2).reshape(*axes, -1)
-        return (features - centre.astype(np.float32)) / radius.astype(np.float32)
+            low, high = np.float32(space.low.min()), np.float32(space.high.max())
+            return (features - low) / (high - low) if is_bounded(space) and high > low else features
+        centre, radius = (scale.reshape(*[1] * len(lead), -1) for scale in _scales(space))
+        return (features.reshape(*lead, -1) - centre) / radius
     if isinstance(space, Discrete):
         return jax.nn.one_hot(jnp.asarray(observation) - space.start, int(space.n))
     if isinstance(space, MultiDiscrete):
@@ -73,6 +76,15 @@ def encode(space: gymnasium.Space, observation: Any) -> Array:
             return encode(seen[0][1], observation[seen[0][0]])
         return jnp.concatenate([_flat(part, encode(part, observation[name])) for name, part in seen], axis=-1)
     raise OperantError(f"observations of {type(space).__name__} cannot be encoded: use Box, Discrete, Dict or Tuple")
+
+
+def _scales(space: Box) -> tuple[np.ndarray, np.ndarray]:
+    """The centre and the radius, float32 in the shape of `space`, that each entry is scaled by: 0 and 1 for most."""
+    known = (np.abs(space.low) < LARGEST_BOUND) & (np.abs(space.high) < LARGEST_BOUND) & (space.high > space.low)
+    low, high = np.where(known, space.low, -1.0), np.where(known, space.high, 1.0)
+    centre, radius = (high + low) / 2, (high - low) / 2
+    far = (np.maximum(-low, high) > LARGE) | (radius < SMALL)
+    return np.where(far, centre, 0.0).astype(np.float32), np.where(far, radius, 1.0).astype(np.float32)
 
 
 def children(space: Dict | Tuple) -> list[tuple[Any, gymnasium.Space]]:

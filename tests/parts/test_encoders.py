@@ -10,7 +10,12 @@ from operant.errors import OperantError
 from operant.parts.encoders import canonical_dtype, encode, example, features_shape
 
 LEADS = [(), (3,), (2, 3)]
-MIXED = Box(np.array([-2, 0, -np.inf, 1, 5], np.float32), np.array([6, np.inf, 3, 1, 7], np.float32))
+# Wide, one-sided, constant, of order one, narrow, narrow and far away.
+MIXED = Box(
+    np.array([-20, 0, -np.inf, 1, -10, -0.07, 99.99], np.float32),
+    np.array([60, np.inf, 30, 1, 10, 0.01, 100.01], np.float32),
+)
+MIXED_RADIUS = (MIXED.high[6].astype(float) - MIXED.low[6]) / 2
 IMAGE = Box(0, 255, (4, 5, 3), np.uint8)
 
 
@@ -19,18 +24,20 @@ def onehot(numbers, size):
 
 
 def mixed(x):
-    # Bounded on both sides: to [-1, 1]. Unbounded, half-bounded or constant: as it is.
-    return np.stack([(x[..., 0] - 2) / 4, x[..., 1], x[..., 2], x[..., 3], x[..., 4] - 6], axis=-1)
+    # Known bounds that are far from order one: to [-1, 1]. Everything else: as it is.
+    scaled = [(x[..., 0] - 20) / 40, *(x[..., i] for i in range(1, 5)), (x[..., 5] + 0.03) / 0.04]
+    return np.stack([*scaled, (x[..., 6] - 100) / MIXED_RADIUS], axis=-1)
 
 
 CASES = {
     "mixed bounds": (MIXED, mixed),
-    "bounded matrix": (Box(-4.0, 4.0, (2, 3)), lambda x: x.reshape(*x.shape[:-2], 6) / 4),
-    "scalar": (Box(0.0, 2.0, ()), lambda x: x[..., None] - 1),
+    "bounded matrix": (Box(-4.0, 4.0, (2, 3)), lambda x: x.reshape(*x.shape[:-2], 6)),
+    "wide matrix": (Box(-40.0, 40.0, (2, 3)), lambda x: x.reshape(*x.shape[:-2], 6) / 40),
+    "scalar": (Box(0.0, 20.0, ()), lambda x: x[..., None] / 10 - 1),
     "unbounded": (Box(-np.inf, np.inf, (4,)), lambda x: x),
     "written as the largest float": (Box(-3.4e38, 3.4e38, (2,)), lambda x: x),
-    "float64": (Box(-2.0, 2.0, (3,), np.float64), lambda x: x / 2),
-    "integer vector": (Box(0, 10, (3,), np.int32), lambda x: x / 5 - 1),
+    "float64": (Box(-20.0, 20.0, (3,), np.float64), lambda x: x / 20),
+    "integer vector": (Box(0, 100, (3,), np.int32), lambda x: x / 50 - 1),
     "signed bytes": (Box(-128, 127, (2,), np.int8), lambda x: (x + 0.5) / 127.5),
     "uint8 image": (IMAGE, lambda x: x / 255),
     "bool image": (Box(0, 1, (2, 2, 1), np.bool_), lambda x: x.astype(float)),
@@ -56,18 +63,16 @@ CASES = {
     "multi-binary": (MultiBinary(3), lambda x: x.astype(float)),
     "multi-binary matrix": (MultiBinary((2, 2)), lambda x: x.reshape(*x.shape[:-2], 4).astype(float)),
     "tuple": (
-        Tuple([Discrete(2), Box(-2.0, 2.0, (1,))]),
-        lambda x: np.concatenate([onehot(x[0], 2), x[1] / 2], axis=-1),
+        Tuple([Discrete(2), Box(-20.0, 20.0, (1,))]),
+        lambda x: np.concatenate([onehot(x[0], 2), x[1] / 20], axis=-1),
     ),
     "image and vector": (
-        Dict({"pixels": IMAGE, "goal": Box(-2.0, 2.0, (2,))}),
-        lambda x: np.concatenate([x["goal"] / 2, x["pixels"].reshape(*x["pixels"].shape[:-3], 60) / 255], axis=-1),
+        Dict({"pixels": IMAGE, "goal": Box(-20.0, 20.0, (2,))}),
+        lambda x: np.concatenate([x["goal"] / 20, x["pixels"].reshape(*x["pixels"].shape[:-3], 60) / 255], axis=-1),
     ),
     "nested": (
         Dict({"b": Tuple([Dict({"y": MultiBinary(2), "x": Discrete(2)}), Box(0.0, 1.0, (1,))]), "a": Discrete(3)}),
-        lambda x: np.concatenate(
-            [onehot(x["a"], 3), onehot(x["b"][0]["x"], 2), x["b"][0]["y"], 2 * x["b"][1] - 1], axis=-1
-        ),
+        lambda x: np.concatenate([onehot(x["a"], 3), onehot(x["b"][0]["x"], 2), x["b"][0]["y"], x["b"][1]], axis=-1),
     ),
 }
 
