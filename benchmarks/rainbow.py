@@ -1,0 +1,74 @@
+"""Rainbow beside DQN on MinAtar by its authors' protocol, after equally many steps and updates.
+
+    python benchmarks/rainbow.py [--games Breakout Freeway] [--steps 200000] [--seeds 10] [--markdown FILE]
+
+Both with their presets for the game, so with minibatches of the same size, but with several environments: there is one
+update every `--num-envs` frames, where the presets have one every frame. 100 greedy episodes a seed; the interval is
+that of the interquartile mean over seeds. Exit code 1 if, on one of the games, Rainbow's does not lie wholly above DQN's.
+"""
+
+import argparse
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import bootstrap, trim_mean
+
+import operant
+from operant.core.statistics import interquartile_mean
+
+LEARNERS = "dqn", "rainbow"
+HEAD = """\
+| game | learner | IQM | 95 % interval | mean | worst seed | seconds |
+| --- | --- | ---: | --- | ---: | ---: | ---: |"""
+
+
+def measure(learner: str, game: str, options: argparse.Namespace) -> np.ndarray:
+    """The mean greedy return of each seed."""
+    trained = operant.train(
+        learner, f"MinAtar/{game}-v0", steps=options.steps, num_envs=options.num_envs, num_seeds=options.seeds
+    )
+    return np.array([result.mean for result in trained.evaluate_each(100)])
+
+
+def interval(means: np.ndarray) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the interquartile mean."""
+    middle = partial(trim_mean, proportiontocut=0.25)
+    low, high = bootstrap((means,), middle, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return float(low), float(high)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--games", nargs="+", default=["Breakout", "Freeway"], metavar="GAME")
+    parser.add_argument("--steps", type=int, default=200_000)
+    parser.add_argument("--num-envs", type=int, default=4, help="environments, and frames from update to update")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    lines, apart = [], True
+    print(HEAD)
+    for game in options.games:
+        intervals = {}
+        for learner in LEARNERS:
+            begun = time.perf_counter()
+            means = measure(learner, game, options)
+            intervals[learner] = low, high = interval(means)
+            cells = game, learner, f"{interquartile_mean(means):.1f}", f"{low:.1f} to {high:.1f}", f"{means.mean():.1f}"
+            seconds = time.perf_counter() - begun
+            lines.append("| " + " | ".join((*cells, f"{means.min():.1f}", f"{seconds:.0f}")) + " |")
+            print(lines[-1], flush=True)
+        apart &= intervals["rainbow"][0] > intervals["dqn"][1]
+    if options.markdown:
+        games = " ".join(options.games)
+        command = f"python benchmarks/rainbow.py --games {games} --steps {options.steps} --seeds {options.seeds}"
+        said = f"`{command}`: MinAtar's\noriginal protocol, an update every {options.num_envs} frames."
+        options.markdown.write_text(
+            "\n".join(["# Rainbow beside DQN", "", said, "", HEAD, *lines]) + "\n", encoding="utf-8"
+        )
+    return 0 if apart else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
