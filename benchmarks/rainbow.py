@@ -4,7 +4,7 @@
 
 Both with their presets for the game, so with minibatches of the same size, but with several environments: there is one
 update every `--num-envs` frames, where the presets have one every frame. 100 greedy episodes a seed; the interval is
-that of the interquartile mean over seeds. Exit code 1 if, on one of the games, Rainbow's does not lie wholly above DQN's.
+that of the interquartile mean over seeds. Exit code 1 if Rainbow's does not lie wholly above DQN's in one of the games.
 """
 
 import argparse
