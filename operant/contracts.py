@@ -97,6 +97,7 @@ class Spec:
     time_limit: int | None = None  # steps in an episode, None where there is no limit
     compute_reward: Callable[..., Array] | None = None
     model: Any = None
+    rows: int | None = None  # of the dataset, where one is all there is to learn from and nothing acts
 
 
 class Clock(NamedTuple):

@@ -156,8 +156,16 @@ _TUPLES = {
 }
 
 
-@functools.cache  # reading the source anew for each field would take most of a second
 def _comments(cls: type) -> dict[str, str]:
+    """The comment behind each field of `cls`, its own or the nearest that it inherits."""
+    said: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        said |= _own_comments(base) if dataclasses.is_dataclass(base) else {}
+    return said
+
+
+@functools.cache  # reading the source anew for each field would take most of a second
+def _own_comments(cls: type) -> dict[str, str]:
     """The comment behind each field in the source of `cls`; none where there is no source."""
     try:
         source = inspect.cleandoc("\n" + inspect.getsource(cls))

@@ -11,6 +11,7 @@ from operant.errors import OperantError
 from operant.flags import assemble, flags_of, kebab
 from operant.kinds import NUMBER, PAIRS, TRUTH, choice, optional, several, whole
 from operant.parsing import Command, cut, parse
+from operant.parts.component import component
 from operant.parts.exploration import Boltzmann, EpsilonGreedy
 from operant.parts.networks import GRU, MLP
 from operant.parts.optimisers import RMSProp
@@ -139,6 +140,28 @@ def test_comments_behind_fields_are_their_help():
     flags = {flag.name: flag.help for flag in flags_of(PPO())}
     assert flags["target_kl"] == "leave the remaining updates of a window once it is exceeded"
     assert flags["discount"] == "what a reward one step later is worth now, in [0, 1]"
+
+
+def test_comments_are_inherited_with_their_fields():
+    @component
+    class Above:
+        kept: float = 1.0  # said above
+        replaced: float = 1.0  # said above
+        silent: float = 1.0  # said above
+
+    @component
+    class Below(Above):
+        replaced: float = 2.0  # said below
+        silent: float = 2.0
+        own: float = 3.0  # said below
+
+    told = {flag.name: (flag.default, flag.help) for flag in flags_of(Below())}
+    assert told == {
+        "kept": (1.0, "said above"),
+        "replaced": (2.0, "said below"),
+        "silent": (2.0, "said above"),
+        "own": (3.0, "said below"),
+    }
 
 
 def test_names_of_parts():

@@ -1,9 +1,9 @@
 """The offline driver: learning from a dataset alone, in one program for all seeds.
 
 The dataset is absorbed once, as one window, into a replay of its size. From then on nothing acts: an iteration is one
-`improve`, and a step is a gradient step. The ring of transitions is an argument of the program that all seeds share; it
-is no part of the carry, so that no checkpoint holds it (`run.json` says where it comes from). What a replay keeps
-beside its ring, such as priorities, is each seed's own.
+`improve`, and a step is a gradient step. The rows are an argument of the program that all seeds share; they are no part
+of the carry, so that no checkpoint holds them (`run.json` says where they come from). The replay says which of its
+state they are (`shared`); what it keeps beside them, such as priorities, is each seed's own.
 """
 
 import dataclasses
@@ -25,8 +25,6 @@ from operant.environments.compiled import Compiled
 from operant.environments.host import Host
 from operant.environments.spaces import in_words
 from operant.errors import OperantError
-from operant.parts.frames import FramesState
-from operant.parts.storage import ReplayState
 
 
 class OfflineCarry(NamedTuple):
@@ -60,7 +58,7 @@ class OfflineDriver(Members):
         self.environment, self.rows = environment, dataset.rows
         self.steps_per_iteration = first.num_updates
         spec = environment.spec() if isinstance(environment, Host) else environment.spec(1)
-        super().__init__(algorithm, dataclasses.replace(spec, num_envs=1), num_seeds, devices=devices)
+        super().__init__(algorithm, dataclasses.replace(spec, num_envs=1, rows=self.rows), num_seeds, devices=devices)
         absorbed = jax.jit(lambda window: self._absorbed(first, window))
         self.given = jax.device_put(absorbed(dataset.window()), NamedSharding(self._mesh, PartitionSpec()))
 
@@ -70,24 +68,26 @@ class OfflineDriver(Members):
         return learner.absorb(learner.init(keys.root(0), self.spec), window).replay
 
     def _init(self, algorithm: Any, key: Array, given: Any) -> OfflineCarry:
-        state = algorithm.offline(self.rows).init(keys.role(key, keys.INIT), self.spec)
-        carry = OfflineCarry(key, state._replace(replay=_parted(given)[0]), {}, well())
+        learner = algorithm.offline(self.rows)
+        state = learner.init(keys.role(key, keys.INIT), self.spec)
+        own, _ = _parted(learner.replay, given)
+        carry = OfflineCarry(key, state._replace(replay=own), {}, well())
         return carry._replace(totals=self._zeros(algorithm, carry, given))
 
     def _learn(self, algorithm: Any, carry: OfflineCarry, iteration: Array, total: Array, given: Any) -> tuple:
         context = Context(self.spec, Clock(iteration, jnp.minimum(iteration / total, 1.0)))
-        replay = eqx.combine(carry.state.replay, _parted(given)[1])
+        learner = algorithm.offline(self.rows)
+        replay = eqx.combine(carry.state.replay, _parted(learner.replay, given)[1])
         state, key = carry.state._replace(replay=replay), keys.role(carry.key, keys.LEARN, iteration)
-        state, metrics = algorithm.offline(self.rows).improve(state, key, context, self.steps_per_iteration)
-        state = state._replace(replay=_parted(state.replay)[0])
-        return (carry._replace(state=state), ((), (), False)), metrics, {}
+        state, metrics = learner.improve(state, key, context, self.steps_per_iteration)
+        own, _ = _parted(learner.replay, state.replay)
+        return (carry._replace(state=state._replace(replay=own)), ((), (), False)), metrics, {}
 
 
-def _parted(replay: Any) -> tuple[Any, Any]:
-    """`replay` without the rows that it keeps, and with nothing else; `eqx.combine` joins them."""
-    is_kept = lambda node: isinstance(node, ReplayState | FramesState)  # noqa: E731
-    kept, rest = eqx.partition(replay, is_kept, is_leaf=is_kept)
-    return rest, kept
+def _parted(replay: Any, state: Any) -> tuple[Any, Any]:
+    """The `state` of `replay` without the rows that all seeds share, and those alone; `eqx.combine` joins them."""
+    shared, own = eqx.partition(state, replay.shared(state))
+    return own, shared
 
 
 def check_spaces(dataset: Dataset, environment: Compiled | Host) -> None:

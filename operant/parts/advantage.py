@@ -14,18 +14,26 @@ from jax.flatten_util import ravel_pytree
 from operant.contracts import Context, Spec, Window
 from operant.equations import policy_gradient
 from operant.parts.actor_critic import ActorCritic, Batch, State, divergence, value_loss
-from operant.parts.component import check_positive, check_range
-from operant.parts.optimisers import descend
-from operant.parts.schedules import Scalar, at
+from operant.parts.component import check_positive, check_range, component
+from operant.parts.networks import MLP, Recipe
+from operant.parts.optimisers import Optimiser, RMSProp, descend
+from operant.parts.schedules import Linear, Scalar, at
 
 
+@component
 class AdvantageActorCritic(ActorCritic):
-    """Mixed into learners that take one step of one optimiser from each window, actor and critic together."""
+    """Learners that take one step of one optimiser from each window, actor and critic together."""
 
-    learning_rate: Scalar
-    entropy_coefficient: Scalar
-    value_coefficient: float
-    max_gradient_norm: float | None
+    learning_rate: Scalar = Linear(7e-4, 0.0)
+    discount: float = 0.99
+    gae_lambda: float = 1.0
+    entropy_coefficient: Scalar = 0.01
+    value_coefficient: float = 0.5
+    max_gradient_norm: float | None = 0.5
+    num_steps: int = 5
+    normalise: tuple[str, ...] = ("rewards",)  # of "observations", "rewards"
+    network: Recipe = MLP((64, 64), "tanh")
+    optimiser: Optimiser = RMSProp()
 
     def check(self, spec: Spec) -> None:
         self.check_window(spec)

@@ -25,7 +25,7 @@ class Goal(NamedTuple):
 
 
 class DeepQ(ReplayQ):
-    """Mixed into learners whose replay holds single transitions.
+    """Learners whose replay holds single transitions.
 
     A member says how many `outputs` describe the return of an action, what they mean (`_returns`, `_mean`) and its loss
     (`_loss`). A truncated step bootstraps from its true final observation.

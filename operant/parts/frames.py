@@ -132,6 +132,10 @@ class Frames:
         """How many of the oldest blocks are not to be drawn: their own stacks may reach back beyond the newest row."""
         return self._lending(state.ring.block, len(state.following))
 
+    def shared(self, state: FramesState) -> bool:
+        """All."""
+        return True
+
     def _lending(self, block: int, streams: int) -> int:
         return -(-(self.stack - 1) * streams // block)
 

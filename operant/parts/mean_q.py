@@ -7,15 +7,16 @@ from jax import Array
 
 from operant.contracts import Spec
 from operant.equations import huber, squared
-from operant.parts.component import check_positive
+from operant.parts.component import check_positive, component
 from operant.parts.deep_q import DeepQ, Goal, taken
 from operant.parts.transitions import Batch
 
 
+@component
 class MeanQ(DeepQ):
     """One output an action, and the squared loss, or Huber's, of y - Q(s, a)."""
 
-    huber_threshold: float | None  # None is the squared loss
+    huber_threshold: float | None = None  # None is the squared loss
 
     def check(self, spec: Spec) -> None:
         super().check(spec)

@@ -92,6 +92,10 @@ class Prioritised:
         """How many rows are filled, int32."""
         return self._ring.size(state.ring)
 
+    def shared(self, state: PrioritisedState) -> PyTree:
+        """The storage's; priorities are each learner's own."""
+        return PrioritisedState(self.storage.shared(state.ring), False, False, False)  # type: ignore[arg-type]
+
     @property
     def _ring(self) -> Uniform:
         return Uniform(self.capacity, self.storage)

@@ -23,7 +23,7 @@ class Draw(NamedTuple):
     pushes: Any = ()  # the pushes before it, where rows are to be found again
 
 
-@shape("a replay (a component with init, push, draw, rows, later, update and size)")
+@shape("a replay (a component with init, push, draw, rows, later, update, size and shared)")
 @runtime_checkable
 class Replay(Protocol):
     """A replay of `capacity` transitions; its state is arrays alone."""
@@ -57,6 +57,10 @@ class Replay(Protocol):
 
     def size(self, state: Any) -> Array:
         """How many rows are filled, int32."""
+        ...
+
+    def shared(self, state: Any) -> PyTree:
+        """Which leaves of `state` only pushes change, as a storage says it (`parts.storage`)."""
         ...
 
 
@@ -109,3 +113,7 @@ class Uniform:
         """How many rows there are to be drawn, int32."""
         ring = self.storage.ring(state)
         return jnp.minimum(ring.filled, ring.blocks - self.storage.spare(state)) * ring.block
+
+    def shared(self, state: Any) -> PyTree:
+        """The storage's."""
+        return self.storage.shared(state)

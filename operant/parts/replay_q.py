@@ -12,15 +12,15 @@ from jax import Array
 
 from operant.contracts import Context, Outlook, Ratio, Spec, Steps, Window
 from operant.errors import OperantError
-from operant.parts.bootstraps import Bootstrap
-from operant.parts.component import check_positive, check_range
+from operant.parts.bootstraps import Bootstrap, Max
+from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import Exploration, refuse_counts
+from operant.parts.exploration import EpsilonGreedy, Exploration, refuse_counts
 from operant.parts.heads import Network
-from operant.parts.networks import Recipe
-from operant.parts.optimisers import Optimiser, descend
-from operant.parts.replay import Replay
-from operant.parts.schedules import Scalar, at
+from operant.parts.networks import MLP, Recipe
+from operant.parts.optimisers import Adam, Optimiser, descend
+from operant.parts.replay import Replay, Uniform
+from operant.parts.schedules import Linear, Scalar, at
 from operant.parts.value_networks import perturbed
 
 # What is folded into an update's key for all but drawing the minibatch: beyond the counters of any draw.
@@ -35,28 +35,30 @@ class State(NamedTuple):
     carried: Any  # what streams carry from window to window
 
 
+@component
 class ReplayQ(ABC):
-    """Mixed into off-policy learners of action values with a replay and a target network.
+    """Off-policy learners of action values with a replay and a target network, and the fields that they all have.
 
-    A member says what a row of its replay is (`_example`, `_rows`, `_minibatch`), how it acts (`start`, `_act`), what a
-    minibatch is compared with (`_goal`) and its loss (`_loss`). `warmup` and `target_every` count environment steps
-    over all environments and take effect between windows.
+    A member states fields of its own and those whose defaults differ. It says what a row of its replay is (`_example`,
+    `_rows`, `_minibatch`), how it acts (`start`, `_act`), what a minibatch is compared with (`_goal`) and its loss
+    (`_loss`). `warmup` and `target_every` count environment steps over all environments and take effect between
+    windows.
     """
 
-    learning_rate: Scalar
-    discount: float
-    exploration: Exploration
-    bootstrap: Bootstrap
-    n_step: int
-    target_every: int
-    warmup: int
-    num_steps: int
-    num_updates: int
-    batch_size: int
-    max_gradient_norm: float | None
-    replay: Replay
-    network: Recipe
-    optimiser: Optimiser
+    learning_rate: Scalar = 2.5e-4
+    discount: float = 0.99
+    exploration: Exploration = EpsilonGreedy(Linear(1.0, 0.05, over=0.5))
+    bootstrap: Bootstrap = Max()
+    n_step: int = 1
+    target_every: int = 500
+    warmup: int = 10_000
+    num_steps: int = 10
+    num_updates: int = 1
+    batch_size: int = 128
+    max_gradient_norm: float | None = None
+    replay: Replay = Uniform(10_000)
+    network: Recipe = MLP((120, 84), "relu", "uniform")
+    optimiser: Optimiser = Adam()
     row: ClassVar[str] = "transitions"  # what the replay holds, in words
 
     # What a member says
@@ -115,13 +117,13 @@ class ReplayQ(ABC):
         check_range(self, 0, math.inf, "warmup", "learning_rate")
         check_positive(self, "max_gradient_norm")
         check_range(self, 0, 1, "discount")
-        steps = self.num_steps * spec.num_envs
+        steps = self.num_updates if spec.rows else self.num_steps * spec.num_envs
         if self._period(steps) * steps >= 2**31:
             multiple = self.target_every // steps * steps
             raise OperantError(f"a target_every of {self.target_every} cannot be counted here: try {multiple}")
         if self.bootstrap.one_step and self.n_step > 1:
             raise OperantError(f"{type(self.bootstrap).__name__} is defined for n_step 1, not {self.n_step}")
-        if self.replay.capacity < self.batch_size:
+        if self.replay.capacity < self.batch_size and not spec.rows:
             raise OperantError(
                 f"a replay of {self.replay.capacity} {self.row} is smaller than a minibatch of {self.batch_size}"
             )

@@ -35,7 +35,7 @@ class ReplayState(NamedTuple):
         return next(iter(self.data.values())).shape[1]
 
 
-@shape("a storage (a component with init, push, rows, ring and spare)")
+@shape("a storage (a component with init, push, rows, ring, spare and shared)")
 @runtime_checkable
 class Storage(Protocol):
     """How a replay keeps its rows; its state is arrays alone."""
@@ -58,6 +58,13 @@ class Storage(Protocol):
 
     def spare(self, state: Any) -> int:
         """How many of the oldest blocks are kept only because younger rows need them, and are not to be drawn."""
+        ...
+
+    def shared(self, state: Any) -> PyTree:
+        """Which leaves of `state` only pushes change: seeds that learn from one dataset share them.
+
+        True, False, or a tree of these with the shape of `state`, or of its upper part.
+        """
         ...
 
 
@@ -101,6 +108,10 @@ class Whole:
     def spare(self, state: ReplayState) -> int:
         """None."""
         return 0
+
+    def shared(self, state: ReplayState) -> bool:
+        """All."""
+        return True
 
 
 def later(ring: ReplayState, index: Array, count: Array | int) -> tuple[Array, Array]:

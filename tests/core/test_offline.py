@@ -20,6 +20,7 @@ from operant.parts.frames import Frames
 from operant.parts.networks import MLP
 from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Uniform
+from operant.parts.storage import Whole
 from operant.parts.transitions import minibatch
 from tests.probes import ObservationAction, Truncation, as_gymnasium
 
@@ -153,6 +154,51 @@ def test_the_dataset_is_in_no_carry_and_is_never_copied(replay):
     times = jnp.int32(0), jnp.int32(1), jnp.float32(1)
     compiled = driver._advance.lower(driver.algorithm, carry, *times, driver.given).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < ring / 4
+
+
+@operant.component
+class Halved:
+    """A storage of a user's own: it keeps rewards at half of what they are, beside a counter."""
+
+    def init(self, example, capacity, block, streams):
+        return {"rows": Whole().init(example, capacity, block, streams), "pushes": jnp.int32(0)}
+
+    def push(self, state, batch):
+        rows = Whole().push(state["rows"], batch._replace(reward=batch.reward / 2))
+        return {"rows": rows, "pushes": state["pushes"] + 1}
+
+    def rows(self, state, index):
+        rows = Whole().rows(state["rows"], index)
+        return rows._replace(reward=rows.reward * 2)
+
+    def ring(self, state):
+        return state["rows"]
+
+    def spare(self, state):
+        return 0
+
+    def shared(self, state):
+        return {"rows": True, "pushes": False}
+
+
+@pytest.mark.parametrize("replay", [Uniform, Prioritised])
+def test_a_storage_says_what_is_shared(replay):
+    policies, held = [], []
+    for storage in (Whole(), Halved()):
+        algorithm = operant.DQN(replay=replay(500, storage=storage), **SMALL)
+        driver = OfflineDriver(algorithm, of_probe(), Compiled(Truncation()))
+        state = driver.advance(driver.start(0), 0, 5, 5).state
+        policies.append(jax.tree.leaves(state.policy))
+        held.append(sum(leaf.size for leaf in jax.tree.leaves(state.replay)))
+    for one, other in zip(*policies, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert held[1] == held[0] + 1  # the counter
+
+
+def test_a_dataset_takes_the_place_of_the_capacity():
+    driver = OfflineDriver(operant.DQN(replay=Uniform(10), **SMALL), of_probe(rows=20), Compiled(Truncation()))
+    carry = driver.advance(driver.start(0), 0, 5, 5)
+    assert driver.given.blocks * driver.given.block == 20 and not np.any(carry.health.bad)
 
 
 def test_a_run_is_described_resumed_bit_for_bit_and_bound_to_its_dataset(tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 """Components: what is data and what is structure, and that only structure recompiles."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from operant.errors import OperantError
 from operant.parts.component import component, data, is_component, strong
 from operant.parts.schedules import Linear, Scalar, at
 
@@ -34,6 +37,20 @@ def test_data_and_structure_are_split_by_the_annotation():
     assert jax.tree.leaves(Outer()) == [0.1, 2.0, 8]  # None is no leaf
     assert jax.tree.leaves(Outer(rate=Linear(1.0, 0.5)))[:3] == [1.0, 0.5, 1.0]
     assert is_component(Outer) and is_component(Inner()) and not is_component(3.0) and not is_component(dict)
+
+
+def test_fields_and_their_split_are_inherited():
+    @component
+    class Heir(Outer):
+        count: float = 5.0  # structure above
+        own: float = 1.5
+
+    heir = Heir(0.2, name="y")
+    assert (heir.rate, heir.name, heir.count, heir.own) == (0.2, "y", 5.0, 1.5)
+    assert jax.tree.leaves(heir) == [0.2, 2.0, 8, 5.0, 1.5] and jax.tree.leaves(Outer(0.2)) == [0.2, 2.0, 8]
+    assert jax.tree.map(lambda leaf: leaf, heir) == heir != dataclasses.replace(heir, own=2.0)
+    with pytest.raises(OperantError, match=r"argument of .*Heir"):
+        Heir(nmae="x")
 
 
 def test_structure_is_compared_by_value():

@@ -27,20 +27,8 @@ Steps 2 to 5 are `gradient` and `apply` of `parts/advantage.py`, which A3C has t
 
 from operant.parts.advantage import AdvantageActorCritic
 from operant.parts.component import component
-from operant.parts.networks import MLP, Recipe
-from operant.parts.optimisers import Optimiser, RMSProp
-from operant.parts.schedules import Linear, Scalar
 
 
 @component
 class A2C(AdvantageActorCritic):
-    learning_rate: Scalar = Linear(7e-4, 0.0)
-    discount: float = 0.99
-    gae_lambda: float = 1.0
-    entropy_coefficient: Scalar = 0.01
-    value_coefficient: float = 0.5
-    max_gradient_norm: float | None = 0.5
-    num_steps: int = 5
-    normalise: tuple[str, ...] = ("rewards",)  # of "observations", "rewards"
-    network: Recipe = MLP((64, 64), "tanh")
-    optimiser: Optimiser = RMSProp()
+    """`AdvantageActorCritic` itself, with its fields."""

@@ -37,25 +37,12 @@ from operant.parts.advantage import AdvantageActorCritic
 from operant.parts.component import check_range, component
 from operant.parts.heads import flat_actions
 from operant.parts.masks import action_mask
-from operant.parts.networks import MLP, Recipe
-from operant.parts.optimisers import Optimiser, RMSProp
-from operant.parts.schedules import Linear, Scalar
 
 
 @component
 class A3C(AdvantageActorCritic):
-    learning_rate: Scalar = Linear(7e-4, 0.0)
-    discount: float = 0.99
-    gae_lambda: float = 1.0
-    entropy_coefficient: Scalar = 0.01
-    value_coefficient: float = 0.5
-    max_gradient_norm: float | None = 0.5
-    num_steps: int = 5
     num_actors: int = 2  # actor-learners: threads, or processes where environments are written in Python
     correction: Literal["none", "vtrace"] = "none"  # of the policy that acted being older than the one that learns
-    normalise: tuple[str, ...] = ("rewards",)  # of "observations", "rewards"
-    network: Recipe = MLP((64, 64), "tanh")
-    optimiser: Optimiser = RMSProp()
 
     def check(self, spec: Spec) -> None:
         super().check(spec)

@@ -30,35 +30,17 @@ from jax import Array
 from operant.contracts import Spec
 from operant.equations import categorical_projection
 from operant.errors import OperantError
-from operant.parts.bootstraps import Bootstrap, Max
 from operant.parts.component import component
 from operant.parts.deep_q import DeepQ, Goal, taken
-from operant.parts.exploration import EpsilonGreedy, Exploration
-from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser
-from operant.parts.replay import Replay, Uniform
-from operant.parts.schedules import Linear, Scalar
 from operant.parts.transitions import Batch
 
 
 @component
 class C51(DeepQ):
-    learning_rate: Scalar = 2.5e-4
-    discount: float = 0.99
     num_atoms: int = 51
     v_min: float = -100.0
     v_max: float = 100.0
-    exploration: Exploration = EpsilonGreedy(Linear(1.0, 0.05, over=0.5))
-    bootstrap: Bootstrap = Max()
-    n_step: int = 1
-    target_every: int = 500
-    warmup: int = 10_000
-    num_steps: int = 10
-    num_updates: int = 1
-    batch_size: int = 128
-    max_gradient_norm: float | None = None
-    replay: Replay = Uniform(10_000)
-    network: Recipe = MLP((120, 84), "relu", "uniform")
     optimiser: Optimiser = Adam(eps=1e-4)
 
     def check(self, spec: Spec) -> None:

@@ -27,36 +27,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from operant.contracts import Spec
-from operant.parts.bootstraps import Bootstrap, Max
 from operant.parts.component import check_range, component
 from operant.parts.deep_q import Goal, taken
-from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.mean_q import MeanQ
-from operant.parts.networks import MLP, Recipe
-from operant.parts.optimisers import Adam, Optimiser
-from operant.parts.replay import Replay, Uniform
-from operant.parts.schedules import Linear, Scalar
 from operant.parts.transitions import Batch
 
 
 @component
 class CQL(MeanQ):
-    learning_rate: Scalar = 2.5e-4
-    discount: float = 0.99
     conservative_weight: float = 1.0  # alpha
-    exploration: Exploration = EpsilonGreedy(Linear(1.0, 0.05, over=0.5))
-    bootstrap: Bootstrap = Max()
-    n_step: int = 1
-    target_every: int = 500
-    warmup: int = 10_000
-    num_steps: int = 10
-    num_updates: int = 1
-    batch_size: int = 128
-    huber_threshold: float | None = None  # None is the squared loss
-    max_gradient_norm: float | None = None
-    replay: Replay = Uniform(10_000)
-    network: Recipe = MLP((120, 84), "relu", "uniform")
-    optimiser: Optimiser = Adam()
 
     def check(self, spec: Spec) -> None:
         super().check(spec)

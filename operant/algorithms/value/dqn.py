@@ -21,30 +21,10 @@ replay is first filled by the exploration rule; a truncated episode bootstraps f
 of several steps are not corrected for the policy that acted.
 """
 
-from operant.parts.bootstraps import Bootstrap, Max
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.mean_q import MeanQ
-from operant.parts.networks import MLP, Recipe
-from operant.parts.optimisers import Adam, Optimiser
-from operant.parts.replay import Replay, Uniform
-from operant.parts.schedules import Linear, Scalar
 
 
 @component
 class DQN(MeanQ):
-    learning_rate: Scalar = 2.5e-4
-    discount: float = 0.99
-    exploration: Exploration = EpsilonGreedy(Linear(1.0, 0.05, over=0.5))
-    bootstrap: Bootstrap = Max()
-    n_step: int = 1
-    target_every: int = 500
-    warmup: int = 10_000
-    num_steps: int = 10
-    num_updates: int = 1
-    batch_size: int = 128
-    huber_threshold: float | None = None  # None is the squared loss
-    max_gradient_norm: float | None = None
-    replay: Replay = Uniform(10_000)
-    network: Recipe = MLP((120, 84), "relu", "uniform")
-    optimiser: Optimiser = Adam()
+    """`MeanQ` itself; the fields are its own and those of `parts.replay_q`."""

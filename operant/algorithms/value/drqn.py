@@ -38,13 +38,11 @@ from operant.equations import n_step_returns, squared, squash, unsquash
 from operant.errors import OperantError
 from operant.parts.bootstraps import Bootstrap, Double
 from operant.parts.component import check_range, component
-from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.heads import Network, has_memory
 from operant.parts.networks import GRU, Recipe
-from operant.parts.optimisers import Adam, Optimiser
 from operant.parts.replay import Replay, Uniform
 from operant.parts.replay_q import ReplayQ
-from operant.parts.schedules import Linear, Scalar
+from operant.parts.schedules import Scalar
 from operant.parts.sequences import Batch, Sequence, example_of, minibatch, rows_of
 
 ETA = 0.9  # how much of a row's priority is its largest error
@@ -53,13 +51,9 @@ ETA = 0.9  # how much of a row's priority is its largest error
 @component
 class DRQN(ReplayQ):
     learning_rate: Scalar = 1e-3
-    discount: float = 0.99
-    exploration: Exploration = EpsilonGreedy(Linear(1.0, 0.05, over=0.5))
     bootstrap: Bootstrap = Double()
-    n_step: int = 1
     rescale: bool = True  # f, the identity where false
     target_every: int = 2_000
-    warmup: int = 10_000
     num_steps: int = 16
     burn_in: int = 8
     num_updates: int = 4
@@ -67,7 +61,6 @@ class DRQN(ReplayQ):
     max_gradient_norm: float | None = 10.0
     replay: Replay = Uniform(4_000)
     network: Recipe = GRU()
-    optimiser: Optimiser = Adam()
     row: ClassVar[str] = "sequences"
 
     def check(self, spec: Spec) -> None:
