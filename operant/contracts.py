@@ -218,6 +218,19 @@ class Offline(Algorithm, Protocol):
         ...
 
 
+@runtime_checkable
+class Divisible(Algorithm, Protocol):
+    """A learner whose state may hold more than the device does: NumPy arrays, which no program gets."""
+
+    def in_parts(self, spec: Spec) -> Callable[[Any, Any, Window, Array, Clock], tuple[Any, dict[str, Any]]] | None:
+        """What a driver in Python calls with `(algorithm, state, window, key, clock)` in place of `learn`.
+
+        It runs programs of its own, uses up the state but for its policy, and writes into the NumPy arrays, of which
+        `init` gives outlines (`parts.host_memory`). None where all is on the device, and `learn` one program.
+        """
+        ...
+
+
 class CompiledEnvironment(Protocol):
     """An environment whose transition JAX can compile (gymnax 1.x's methods; inheriting is not needed).
 

@@ -3,6 +3,7 @@
 Whoever runs the loop steps the environments: the host driver, or users in a loop of their own (`operant.Learner`).
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,13 +11,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from operant.contracts import Algorithm, Array, Clock, Context, Episodes, Online, Ratio, Spec, Step, Steps, Window
+from operant.contracts import (
+    Algorithm,
+    Array,
+    Clock,
+    Context,
+    Divisible,
+    Episodes,
+    Online,
+    Ratio,
+    Spec,
+    Step,
+    Steps,
+    Window,
+)
 from operant.core import keys, runtime
 from operant.core.metrics import Health, add, cleared, examine, well
 from operant.core.rollout import Rollout
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong
 from operant.parts.encoders import example
+from operant.parts.host_memory import laid_out
 from operant.parts.masks import stuck
 
 
@@ -52,7 +67,10 @@ class Loop:
         self.length: int = spec.time_limit if self.episodic else window.length  # type: ignore[assignment]
         self.steps_per_iteration = self.length * self.num_envs
         self.rollout = Rollout(spec, self.length, self.episodic)
-        self._learn = jax.jit(self._learn_and_examine, donate_argnums=1)
+        parts = algorithm.in_parts(spec) if isinstance(algorithm, Divisible) else None
+        whole = jax.jit(self._learn_and_examine, donate_argnums=1)
+        self._learn: Callable[..., HostCarry] = whole if parts is None else partial(self._learn_in_parts, parts)
+        self._key, self._examine = jax.jit(self._key_of_learning), jax.jit(self._examined)
         self._cleared = jax.jit(cleared)
 
     def start(self, seed: int) -> HostCarry:
@@ -60,11 +78,11 @@ class Loop:
         self.rollout.reset()
         carry = jax.jit(self._init, compiler_options=runtime.once())(self.algorithm, keys.root(seed))
         # Each leaf in a buffer of its own, as donation requires.
-        return jax.device_put(carry, jax.local_devices()[0], may_alias=False)
+        return laid_out(jax.device_put(carry, jax.local_devices()[0], may_alias=False))
 
     def template(self) -> HostCarry:
         """Shapes and dtypes of the carry."""
-        return jax.eval_shape(self._init, self.algorithm, keys.root(0))
+        return laid_out(jax.eval_shape(self._init, self.algorithm, keys.root(0)))
 
     def cleared(self, carry: HostCarry) -> HostCarry:
         """`carry` with its metrics at zero."""
@@ -96,7 +114,7 @@ class Loop:
             partial(example_window, algorithm, state, self.spec, self.length, self.episodic),
             _begun(self.spec),
         )
-        names = jax.eval_shape(lambda: algorithm.learn(state, window(), key, context)[1])
+        names = jax.eval_shape(lambda: algorithm.learn(laid_out(state, jnp), window(), key, context)[1])
         names = [*names, "episode_return", "episode_length"]
         totals = {name: Ratio(jnp.float32(0), jnp.float32(0)) for name in names}
         return HostCarry(key, state, totals, well())
@@ -104,13 +122,32 @@ class Loop:
     def _learn_and_examine(
         self, algorithm: Any, carry: HostCarry, window: Window, ratios: dict[str, Ratio], clock: Clock
     ) -> HostCarry:
-        key, context = keys.role(carry.key, keys.LEARN, clock.iteration), Context(self.spec, clock)
-        state, metrics = algorithm.learn(carry.state, window, key, context)
-        observed, rewards = window.steps.next_observation, window.steps.reward
-        blocked = stuck(self.spec, window)
-        health = examine(carry.health, clock.iteration, observed, rewards, metrics, state.policy, blocked)
-        policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), carry.state.policy, state.policy)
-        return HostCarry(carry.key, state._replace(policy=policy), add(carry.totals, metrics | ratios), health)
+        key, before = self._key_of_learning(carry.key, clock), (carry.state.policy, carry.totals, carry.health)
+        state, metrics = algorithm.learn(carry.state, window, key, Context(self.spec, clock))
+        policy, totals, health = self._examined(before, state.policy, window, metrics, ratios, clock)
+        return HostCarry(carry.key, state._replace(policy=policy), totals, health)
+
+    def _learn_in_parts(
+        self, parts: Any, algorithm: Any, carry: HostCarry, window: Window, ratios: dict[str, Ratio], clock: Clock
+    ) -> HostCarry:
+        """`_learn_and_examine` as several programs, where one cannot hold the state."""
+        key, before = self._key(carry.key, clock), (carry.state.policy, carry.totals, carry.health)
+        state, metrics = parts(algorithm, carry.state, window, key, clock)
+        policy, totals, health = self._examine(before, state.policy, window, metrics, ratios, clock)
+        return HostCarry(carry.key, state._replace(policy=policy), totals, health)
+
+    def _key_of_learning(self, key: Array, clock: Clock) -> Array:
+        return keys.role(key, keys.LEARN, clock.iteration)
+
+    def _examined(
+        self, before: tuple, policy: Any, window: Window, metrics: dict, ratios: dict[str, Ratio], clock: Clock
+    ) -> tuple[Any, dict[str, Ratio], Health]:
+        """Policy, totals and health after an iteration that made this `policy`, of those before it."""
+        good, totals, health = before
+        observed, rewards, blocked = window.steps.next_observation, window.steps.reward, stuck(self.spec, window)
+        health = examine(health, clock.iteration, observed, rewards, metrics, policy, blocked)
+        policy = jax.tree.map(lambda good, new: jnp.where(health.bad, good, new), good, policy)
+        return policy, add(totals, metrics | ratios), health
 
 
 def example_window(algorithm: Any, state: Any, spec: Spec, length: int, episodic: bool = False) -> Window:

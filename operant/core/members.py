@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from operant.contracts import Algorithm, Ratio, Spec
+from operant.contracts import Algorithm, Divisible, Ratio, Spec
 from operant.core import keys, runtime
 from operant.core.metrics import add, cleared, examine
 from operant.errors import OperantError
@@ -48,6 +48,11 @@ class Members(ABC):
         for member in different.values():
             check_fields(member)
             member.check(spec)
+            if isinstance(member, Divisible) and member.in_parts(spec) is not None:
+                raise OperantError(
+                    f"{type(member).__name__}'s replay is in the host's memory, which training in one program does not "
+                    "reach: keep it in the device's, or train on the gymnasium backend"
+                )
         self.members = members
         if several:
             if len({jax.tree.structure(member) for member in members}) > 1:

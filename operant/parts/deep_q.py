@@ -13,7 +13,7 @@ from operant.errors import OperantError
 from operant.parts.encoders import encode
 from operant.parts.heads import has_memory
 from operant.parts.replay_q import ReplayQ
-from operant.parts.transitions import Batch, Transition, example_of, minibatch, rows_of
+from operant.parts.transitions import Batch, Stretch, Transition, example_of, minibatch, rows_of, stretches
 
 
 class Goal(NamedTuple):
@@ -88,8 +88,11 @@ class DeepQ(ReplayQ):
     def _rows(self, window: Window, carried: Any) -> tuple[Transition, Any]:
         return rows_of(window, carried)
 
-    def _minibatch(self, replay: Any, index: Array, spec: Spec) -> Batch:
-        return minibatch(self.replay, replay, index, self.n_step, self.discount, spec)
+    def _read(self, replay: Any, index: Array, spec: Spec) -> Stretch:
+        return stretches(self.replay, replay, index, self.n_step, spec)
+
+    def _minibatch(self, read: Stretch, spec: Spec) -> Batch:
+        return minibatch(read, self.discount, spec)
 
     def _goal(self, judge: Any, target: Any, batch: Batch, key: Array) -> Goal:
         """What the returns of a minibatch should be, by the target network and the bootstrap's policy."""

@@ -12,6 +12,7 @@ from jax import Array
 
 from operant.errors import OperantError
 from operant.parts.component import component
+from operant.parts.host_memory import Memory, chosen, put, zeros
 from operant.parts.storage import ReplayState, Whole, later
 from operant.parts.transitions import Transition
 
@@ -51,6 +52,7 @@ class Frames:
     """
 
     stack: int = 4
+    memory: Memory = "device"  # whose keeps the rows; the host's serves environments that step there
 
     def init(self, example: Any, capacity: int, block: int, streams: int) -> FramesState:
         """An empty ring. Raises `OperantError` where rows are no transitions between stacks of frames."""
@@ -68,11 +70,11 @@ class Frames:
         # Beside the capacity, the oldest rows, which only lend their frames.
         capacity = (-(-capacity // block) + self._lending(block, streams)) * block
         return FramesState(
-            Whole().init(kept, capacity, block, streams),
-            Whole().init(frame, capacity, block, streams),
+            Whole(self.memory).init(kept, capacity, block, streams),
+            Whole(self.memory).init(frame, capacity, block, streams),
             jnp.zeros((streams, *seen.shape), seen.dtype),
             jnp.zeros(streams, bool),
-            jnp.zeros((max(block, capacity // FINALS), *shape), seen.dtype),
+            zeros((max(block, capacity // FINALS), *shape), seen.dtype, self.memory),
             jnp.zeros((), jnp.int32),
         )
 
@@ -90,7 +92,7 @@ class Frames:
         known = (follows | padded | repeated) & same(after[:, :-1], seen[:, 1:])
         cut = ~follows & alive[:block]
         number = state.ends + jnp.cumsum(cut, dtype=jnp.int32) - 1
-        finals = state.finals.at[jnp.where(cut, number % places, places)].set(ahead[:, -1], mode="drop")
+        finals = put(state.finals, jnp.where(cut, number % places, places), ahead[:, -1])
         rest = batch._replace(observation=(), next_observation=(), reward=jnp.where(known, batch.reward, jnp.nan))
         return FramesState(
             Whole().push(state.ring, Kept(follows, padded, jnp.where(cut, number, -1), rest)),
@@ -103,24 +105,26 @@ class Frames:
 
     def rows(self, state: FramesState, index: Array) -> Transition:
         """The rows at `index` int32 `[N]`, leaves `[N, *shape]`."""
+        m = state.ring.module
         streams, stack, places = len(state.following), self.stack, len(state.finals)
         # Of each row those before it, the row itself, and the next.
-        near, there = later(state.ring, index[:, None], (jnp.arange(1 - stack, 2) * streams)[None])
-        kept, number = Whole().rows(state.ring, near), jnp.arange(stack + 1)[None]
+        near, there = later(state.ring, index[:, None], (m.arange(1 - stack, 2) * streams)[None])
+        kept, number = Whole().rows(state.ring, near), m.arange(stack + 1)[None]
         # The first whose frame is in the stack: as far back as each row follows the one before it.
-        follows = jnp.cumprod(kept.follows[:, stack - 1 : 0 : -1], axis=1, dtype=jnp.int32)
-        first = stack - 1 - jnp.sum(follows, axis=1, keepdims=True)
+        follows = m.cumprod(kept.follows[:, stack - 1 : 0 : -1], axis=1, dtype=m.int32)
+        first = stack - 1 - m.sum(follows, axis=1, keepdims=True)
         joined = there[:, -1:] & kept.follows[:, -1:]  # the next row begins with what followed
-        source = jnp.where(number < stack, jnp.maximum(number, first), jnp.where(joined, stack, stack - 1))
-        frames = Whole().rows(state.frames, jnp.take_along_axis(near, source, axis=1))
-        padded = (number < first) & jnp.take_along_axis(kept.padded, first, axis=1)
-        frames = jnp.where(_wide(padded, frames), jnp.zeros_like(frames), frames)
+        source = m.where(number < stack, m.maximum(number, first), m.where(joined, stack, stack - 1))
+        frames = Whole().rows(state.frames, m.take_along_axis(near, source, axis=1))
+        padded = (number < first) & m.take_along_axis(kept.padded, first, axis=1)
+        frames = chosen(padded, m.zeros((), frames.dtype), frames)
         # What followed, where no row begins with it: the newest rows', and the last frames of truncated episodes.
         final, there, newest = kept.final[:, -1], there[:, -1], frames[:, -1]
-        held = there & (final >= 0) & (state.ends - final <= places)
-        newest = jnp.where(_wide(held, newest), state.finals[final % places], newest)
-        newest = jnp.where(_wide(there, newest), newest, self._first(state.following)[index % streams, -1])
-        seen, after = frames[:, :stack], jnp.concatenate([frames[:, 1:stack], newest[:, None]], axis=1)
+        held = there & (final >= 0) & (m.asarray(state.ends) - final <= places)
+        newest = chosen(held, state.finals[final % places], newest)
+        following = m.take(m.asarray(state.following), stack - 1, axis=1 + self._axis(state.following.shape[1:]))
+        newest = chosen(~there, following[index % streams], newest)
+        seen, after = frames[:, :stack], m.concatenate([frames[:, 1:stack], newest[:, None]], axis=1)
         row = jax.tree.map(lambda leaf: leaf[:, stack - 1], kept.rest)
         return row._replace(observation=self._back(state, seen), next_observation=self._back(state, after))
 
@@ -149,9 +153,4 @@ class Frames:
 
     def _back(self, state: FramesState, stacks: Array) -> Array:
         """The inverse of `_first`."""
-        return jnp.moveaxis(stacks, 1, 1 + self._axis(state.following.shape[1:]))
-
-
-def _wide(flags: Array, like: Array) -> Array:
-    """Flags with as many axes as `like`."""
-    return flags.reshape(*flags.shape, *[1] * (like.ndim - flags.ndim))
+        return state.ring.module.moveaxis(stacks, 1, 1 + self._axis(state.following.shape[1:]))

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from operant.contracts import PyTree
@@ -89,13 +90,20 @@ class Packing:
         arrays = []
         for leaf in self.leaves:
             columns = packed[leaf.group][..., leaf.columns]
-            arrays.append(columns.reshape(*columns.shape[:-1], *leaf.shape).astype(leaf.dtype))
+            columns = columns.reshape(*columns.shape[:-1], *leaf.shape)
+            arrays.append(columns.astype(leaf.dtype) if leaf.dtype != leaf.group else columns)
         return jax.tree.unflatten(self.treedef, arrays)
 
 
 def gather(packed: dict[str, Array], index: Array) -> dict[str, Array]:
-    """Rows `index` (int `[...]`) of every `[rows, columns]` array; indices must be in `[0, rows)`, unchecked."""
-    return {
-        group: rows.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
-        for group, rows in packed.items()
-    }
+    """Rows `index` (int `[...]`) of every `[rows, columns]` array; indices must be in `[0, rows)`, unchecked.
+
+    NumPy arrays where `packed` are NumPy arrays.
+    """
+
+    def at(rows: Any) -> Any:
+        if isinstance(rows, np.ndarray):
+            return np.take(rows, index, axis=0)
+        return rows.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+    return {group: at(rows) for group, rows in packed.items()}

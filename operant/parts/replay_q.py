@@ -10,16 +10,17 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from jax import Array
 
-from operant.contracts import Context, Outlook, Ratio, Spec, Steps, Window
+from operant.contracts import Clock, Context, Outlook, Ratio, Spec, Steps, Window
 from operant.errors import OperantError
 from operant.parts.bootstraps import Bootstrap, Max
 from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
 from operant.parts.exploration import EpsilonGreedy, Exploration, refuse_counts
 from operant.parts.heads import Network
+from operant.parts.in_parts import InParts
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser, descend
-from operant.parts.replay import Replay, Uniform
+from operant.parts.replay import Draw, Replay, Uniform
 from operant.parts.schedules import Linear, Scalar, at
 from operant.parts.value_networks import perturbed
 
@@ -80,8 +81,13 @@ class ReplayQ(ABC):
         ...
 
     @abstractmethod
-    def _minibatch(self, replay: Any, index: Array, spec: Spec) -> Any:
-        """The rows at `index` `[B]`, as the loss reads them."""
+    def _read(self, replay: Any, index: Array, spec: Spec) -> Any:
+        """What the replay has of the rows at `index` `[B]`; NumPy's where they are in the host's memory."""
+        ...
+
+    @abstractmethod
+    def _minibatch(self, read: Any, spec: Spec) -> Any:
+        """What was read, as the loss reads it."""
         ...
 
     @abstractmethod
@@ -160,6 +166,11 @@ class ReplayQ(ABC):
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
         return self.improve(self.absorb(state, window), key, context, window.steps.reward.size)
 
+    def in_parts(self, spec: Spec) -> InParts | None:
+        """`learn` in several programs, where the replay's rows are in the host's memory."""
+        storage = getattr(self.replay, "storage", None)
+        return InParts(spec) if getattr(storage, "memory", "device") == "host" else None
+
     def absorb(self, state: State, window: Window) -> State:
         """`state` with the steps of `window` in its replay."""
         rows, carried = self._rows(window, state.carried)
@@ -167,9 +178,7 @@ class ReplayQ(ABC):
 
     def improve(self, state: State, key: Array, context: Context, per_window: int) -> tuple[State, dict[str, Any]]:
         """The updates of one iteration, which counts as `per_window` steps, and the target's part in it."""
-        # On the clock, so that it is no mask: a loop that may run no times carries the replay without a copy.
-        windows = context.clock.iteration + 1  # counted in these, for environment steps would outgrow int32
-        warm = windows > self.warmup // per_window
+        warm, crossed = self._due(context.clock, per_window)
         keys = jax.random.split(key, self.num_updates)
 
         def update(number: Array, loop: tuple) -> tuple:
@@ -182,16 +191,32 @@ class ReplayQ(ABC):
         nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape), metrics)
         times = jnp.where(warm, self.num_updates, 0)
         (network, optimiser, replay), totals = jax.lax.fori_loop(0, times, update, (learner, nothing))
-        # The target, where a multiple of `target_every` was reached within this window.
-        crossed = windows % self._period(per_window) * per_window % self.target_every < per_window
         target = jax.lax.cond(crossed, lambda: network, lambda: state.target)
-        ratios = {name: Ratio(total / self.num_updates, jnp.float32(warm)) for name, total in totals.items()}
-        return State(network, target, optimiser, replay, state.carried), ratios
+        return State(network, target, optimiser, replay, state.carried), self._means(totals, warm)
+
+    def _due(self, clock: Clock, per_window: int) -> tuple[Array, Array]:
+        """Whether there are updates in this window, and whether it reaches a multiple of `target_every`."""
+        # On the clock, so that it is no mask: a loop that may run no times carries the replay without a copy.
+        windows = clock.iteration + 1  # counted in these, for environment steps would outgrow int32
+        crossed = windows % self._period(per_window) * per_window % self.target_every < per_window
+        return windows > self.warmup // per_window, crossed
+
+    def _means(self, totals: dict[str, Array], warm: Array) -> dict[str, Ratio]:
+        """Metrics of an iteration from their sums over its updates."""
+        return {name: Ratio(total / self.num_updates, jnp.float32(warm)) for name, total in totals.items()}
 
     def _update(self, learner: tuple, target: Any, key: Array, context: Context) -> tuple[tuple, dict[str, Array]]:
-        network, moments, replay = learner
-        draw = self.replay.draw(replay, key, self.batch_size, context.clock.progress)
-        batch = self._minibatch(replay, draw.index, context.spec)
+        draw = self._draw(learner[2], key, context)
+        return self._descend(learner, target, draw, self._read(learner[2], draw.index, context.spec), key, context)
+
+    def _draw(self, replay: Any, key: Array, context: Context) -> Draw:
+        return self.replay.draw(replay, key, self.batch_size, context.clock.progress)
+
+    def _descend(
+        self, learner: tuple, target: Any, draw: Draw, read: Any, key: Array, context: Context
+    ) -> tuple[tuple, dict[str, Array]]:
+        """The learner after a step from what was `read` of the rows of `draw`; `key` is that of the draw."""
+        (network, moments, replay), batch = learner, self._minibatch(read, context.spec)
         judging, holding, describing, learning, losing = jax.random.split(jax.random.fold_in(key, BESIDE), 5)
         goal = self._goal(perturbed(network, judging), perturbed(target, holding), batch, describing)
 

@@ -13,7 +13,6 @@ from jax import Array
 
 from operant.contracts import Spec, Window
 from operant.parts.encoders import encode, example
-from operant.parts.replay import Replay
 
 
 class Sequence(NamedTuple):
@@ -88,9 +87,9 @@ def rows_of(window: Window, carried: Any) -> tuple[Sequence, Any]:
     return Sequence(memory, observation, ~goes_on, *rest), carried
 
 
-def minibatch(replay: Replay, state: Any, index: Array, spec: Spec) -> Batch:
-    """The rows at `index` `[B]`."""
-    memory, *rest = replay.rows(state, index)
+def minibatch(rows: Sequence, spec: Spec) -> Batch:
+    """`rows`, leaves `[B, ...]`, as a minibatch."""
+    memory, *rest = rows
     observation, last, action, reward, continues, following = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), rest)
     features, following = (encode(spec.observation_space, seen) for seen in (observation, following))
     return Batch(memory, features, last, action, reward, continues, following)

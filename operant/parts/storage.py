@@ -6,15 +6,16 @@ gather after the write. Keep it so: push outside any `lax.cond`, never return th
 run no times carries it without a copy), and donate the state that holds it.
 """
 
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from operant.contracts import PyTree
 from operant.errors import OperantError
 from operant.parts.component import component, shape
+from operant.parts.host_memory import Memory, namespace, put, zeros
 from operant.parts.packing import Packing, gather
 
 
@@ -33,6 +34,11 @@ class ReplayState(NamedTuple):
     @property
     def block(self) -> int:
         return next(iter(self.data.values())).shape[1]
+
+    @property
+    def module(self) -> ModuleType:
+        """NumPy where the rows are in the host's memory, otherwise JAX's: what reads them."""
+        return namespace(next(iter(self.data.values())))
 
 
 @shape("a storage (a component with init, push, rows, ring, spare and shared)")
@@ -72,13 +78,15 @@ class Storage(Protocol):
 class Whole:
     """Every row as it is."""
 
+    memory: Memory = "device"  # whose keeps the rows; the host's serves environments that step there
+
     def init(self, example: PyTree, capacity: int, block: int, streams: int) -> ReplayState:
         """An empty ring for rows like `example` (ONE row: arrays or `ShapeDtypeStruct`)."""
         packing = Packing.of(example, batch_ndim=0)
         if not packing.leaves:
             raise OperantError("replay of transitions without a single array")
         blocks = -(-capacity // block)
-        data = {dtype: jnp.zeros((blocks, block, width), dtype) for dtype, width in packing.widths.items()}
+        data = {dtype: zeros((blocks, block, width), dtype, self.memory) for dtype, width in packing.widths.items()}
         # Two zeros, not one shared: a state that is donated may not hold a buffer twice.
         return ReplayState(data, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), packing)
 
@@ -88,17 +96,14 @@ class Whole:
         for dtype, ring in state.data.items():
             if rows[dtype].shape != ring.shape[1:]:
                 raise OperantError(f"this replay takes {ring.shape[1]} rows a push, not {rows[dtype].shape[:-1]}")
-        zero = jnp.zeros((), jnp.int32)
-        data = {
-            dtype: jax.lax.dynamic_update_slice(ring, rows[dtype][None], (state.cursor, zero, zero))
-            for dtype, ring in state.data.items()
-        }
+        data = {dtype: put(ring, state.cursor, rows[dtype]) for dtype, ring in state.data.items()}
         filled = jnp.minimum(state.filled + 1, state.blocks)
         return state._replace(data=data, cursor=(state.cursor + 1) % state.blocks, filled=filled)
 
     def rows(self, state: ReplayState, index: Array) -> PyTree:
         """The rows at `index` int32 `[...]`, leaves `[..., *shape]`."""
-        rows = {dtype: ring.reshape(-1, ring.shape[2]) for dtype, ring in state.data.items()}
+        flat = state.module.reshape
+        rows = {dtype: flat(ring, (-1, ring.shape[2])) for dtype, ring in state.data.items()}
         return state.packing.unpack(gather(rows, index))
 
     def ring(self, state: ReplayState) -> ReplayState:
@@ -116,6 +121,6 @@ class Whole:
 
 def later(ring: ReplayState, index: Array, count: Array | int) -> tuple[Array, Array]:
     """The index of the row pushed `count` rows after each of `index` (before it, where negative), and whether it is."""
-    rows, head = ring.blocks * ring.block, ring.cursor * ring.block
+    rows, head = ring.blocks * ring.block, ring.module.asarray(ring.cursor) * ring.block
     newer = (head - 1 - index) % rows  # rows that were pushed after it
     return (index + count) % rows, count <= newer

@@ -28,6 +28,15 @@ class Transition(NamedTuple):
     begins: Any = ()  # bool: the row before it in its stream is of another episode; kept for several steps
 
 
+class Stretch(NamedTuple):
+    """Rows, and the steps that followed each of them, `[B, ...]`."""
+
+    first: Transition
+    more: tuple[tuple[Array, Array], ...] = ()  # of each further step: whether it goes on so far (bool), and the reward
+    count: Any = ()  # int32: how many steps there are
+    last: Any = ()  # the row of the last of them, where there may be more than one
+
+
 class Batch(NamedTuple):
     """A minibatch, `[B, ...]`."""
 
@@ -62,23 +71,30 @@ def rows_of(window: Window, carried: Any) -> tuple[Transition, Any]:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows), carried
 
 
-def minibatch(replay: Replay, state: Any, index: Array, n_step: int, discount: Array | float, spec: Spec) -> Batch:
-    """The rows at `index` `[B]` with returns of up to `n_step` steps.
+def stretches(replay: Replay, state: Any, index: Array, n_step: int, spec: Spec) -> Stretch:
+    """Of each row at `index` `[B]` what up to `n_step` steps brought, itself included.
 
-    A return stops at the end of its episode and at the newest row: it then has fewer rewards, k, and the power of
-    `discount` that belongs to them.
+    A stretch stops at the end of its episode and at the newest row.
     """
-    first = last = replay.rows(state, index)
-    reward, power = first.reward, discount
-    if n_step > 1:
-        going, count = jnp.ones(index.shape, bool), jnp.ones(index.shape, jnp.int32)
-        for k in range(1, n_step):
-            place, there = replay.later(state, index, k * spec.num_envs)
-            row = replay.rows(state, place)
-            going = going & there & ~row.begins
-            reward = reward + jnp.where(going, discount**k * row.reward, 0.0)
-            count = count + going
-        place, _ = replay.later(state, index, (count - 1) * spec.num_envs)
-        last, power = replay.rows(state, place), jnp.asarray(discount, jnp.float32) ** count
+    first, more, going, count = replay.rows(state, index), [], True, 1
+    for k in range(1, n_step):
+        place, there = replay.later(state, index, k * spec.num_envs)
+        row = replay.rows(state, place)
+        going = there & ~row.begins & going
+        count = count + going.astype("int32")
+        more.append((going, row.reward))
+    if not more:
+        return Stretch(first)
+    place, _ = replay.later(state, index, (count - 1) * spec.num_envs)
+    return Stretch(first, tuple(more), count, replay.rows(state, place))
+
+
+def minibatch(stretch: Stretch, discount: Array | float, spec: Spec) -> Batch:
+    """The rows of `stretch` with their returns: of fewer rewards, k, where it stopped, and with discount^k then."""
+    first, last, reward, power = stretch.first, stretch.first, stretch.first.reward, discount
+    for k, (going, later) in enumerate(stretch.more, 1):
+        reward = reward + jnp.where(going, discount**k * later, 0.0)
+    if stretch.more:
+        last, power = stretch.last, jnp.asarray(discount, jnp.float32) ** stretch.count
     features, following = (encode(spec.observation_space, x) for x in (first.observation, last.next_observation))
     return Batch(features, first.action, reward, power * last.continues, following)

@@ -21,7 +21,7 @@ from operant.parts.networks import MLP
 from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Uniform
 from operant.parts.storage import Whole
-from operant.parts.transitions import minibatch
+from operant.parts.transitions import minibatch, stretches
 from tests.probes import ObservationAction, Truncation, as_gymnasium
 
 DISCOUNT, ROWS = 0.9, 600
@@ -69,7 +69,7 @@ def test_returns_of_several_steps_stay_within_their_episode():
     driver = OfflineDriver(operant.DQN(n_step=4, **SMALL), data, Compiled(Truncation()))
     replay, state = operant.DQN().offline(53).replay, driver.given
     index = jnp.arange(53)
-    batch = minibatch(replay, state, index, 4, DISCOUNT, driver.spec)
+    batch = minibatch(stretches(replay, state, index, 4, driver.spec), DISCOUNT, driver.spec)
     last = data.terminated | data.truncated
     last[-1] = True
     for row in range(53):

@@ -18,10 +18,11 @@ from operant.core.compiled import CompiledDriver
 from operant.environments import Compiled, Host
 from operant.errors import OperantError
 from operant.parts.frames import Frames
+from operant.parts.host_memory import laid_out, outlined, settled
 from operant.parts.networks import MLP
 from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Draw, Uniform
-from operant.parts.transitions import Transition, example_of, minibatch, rows_of
+from operant.parts.transitions import Transition, example_of, minibatch, rows_of, stretches
 
 ENVS, STACK, SIDE, TIMES = 3, 4, 3, 96
 FRAME = Box(0, 255, (SIDE, SIDE), np.uint8)
@@ -72,7 +73,7 @@ def pushed(replay, length, count, n_step=1, **which):
     """The state after `count` windows."""
     spec, steps = experience(**which)
     row, carried = example_of(spec, n_step)
-    state = replay.init(row, length * ENVS, ENVS)
+    state = laid_out(replay.init(row, length * ENVS, ENVS))
 
     @jax.jit
     def push(state, window, carried):
@@ -82,7 +83,8 @@ def pushed(replay, length, count, n_step=1, **which):
     for number in range(count):
         now = slice(number * length, (number + 1) * length)
         window = Window(jax.tree.map(lambda x, now=now: jnp.asarray(x[now]), steps), (), jnp.arange(ENVS), jnp.int32(0))
-        state, carried = push(state, window, carried)
+        told, carried = push(outlined(state), window, carried)
+        state = settled(told, state)
     return state
 
 
@@ -122,6 +124,12 @@ def test_rows_are_those_of_whole_storage(padding, last, length, count):
         for replay, state in zip((frames, whole), states[::-1], strict=True)
     )
     assert_same(got, expected)
+    # In the host's memory they are the same, what stands for the value of no next observation included.
+    state = pushed(Uniform(48, Frames(STACK, "host")), length, count, padding=padding, last=last)
+    on_host = frames.rows(state, np.asarray(newest(frames, state, size)))
+    for a, b in zip(*map(jax.tree.leaves, (on_host, got)), strict=True):
+        assert type(a) is np.ndarray and a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
     # Among them are episodes' beginnings, and truncations with last frames of their own.
     _, steps = experience(padding, last)
     begun = np.roll(steps.terminated | steps.truncated, 1, axis=0)
@@ -149,7 +157,7 @@ def test_returns_of_several_steps_and_priorities_work_on_frames():
         for replay in (whole, frames):
             state = pushed(replay, 2, count, n_step=3)
             index = newest(replay, state, int(replay.size(state)))
-            batches.append(minibatch(replay, state, index, 3, jnp.float32(0.9), spec))
+            batches.append(minibatch(stretches(replay, state, index, 3, spec), jnp.float32(0.9), spec))
         valued = np.asarray(batches[0].discount) > 0
         for name, a, b in zip(batches[0]._fields, *batches, strict=True):
             which = valued if name == "following" else slice(None)

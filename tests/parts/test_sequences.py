@@ -44,7 +44,7 @@ def pushed(steps, length, burn_in, cleared=()):
             carried = severed(State((), (), (), (), carried)).carried
         state, carried = push(state, Window(cut, memory, jnp.arange(ENVS), jnp.int32(0)), carried)
     whole = jnp.arange(int(replay.size(state)), dtype=jnp.int32)
-    return jax.jit(lambda state: minibatch(replay, state, whole, SPEC))(state)
+    return jax.jit(lambda state: minibatch(replay.rows(state, whole), SPEC))(state)
 
 
 @pytest.mark.parametrize(("length", "burn_in"), [(4, 0), (4, 1), (4, 3), (6, 6), (1, 1)])

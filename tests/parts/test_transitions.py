@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Discrete
 from operant.contracts import Spec, Step, Window
 from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Uniform
-from operant.parts.transitions import example_of, minibatch, rows_of
+from operant.parts.transitions import example_of, minibatch, rows_of, stretches
 
 DISCOUNT, TIMES, ENVS = 0.9, 24, 3
 SPEC = Spec(Box(-np.inf, np.inf, (1,), np.float32), Discrete(2), ENVS)
@@ -77,7 +77,9 @@ def test_returns_are_those_of_their_streams(replay, length, n):
 def check(replay, state, steps, n, severed=()):
     rows = int(replay.size(state))
     index = jnp.arange(rows, dtype=jnp.int32)
-    batch = jax.jit(lambda state: minibatch(replay, state, index, n, jnp.float32(DISCOUNT), SPEC))(state)
+    batch = jax.jit(lambda state: minibatch(stretches(replay, state, index, n, SPEC), jnp.float32(DISCOUNT), SPEC))(
+        state
+    )
     seen = np.asarray(batch.features)[:, 0].astype(int)
     held = -(-min(replay.capacity, TIMES * ENVS) // ENVS)
     assert len(set(seen)) == rows >= held * ENVS and seen.min() == TIMES * ENVS - rows  # the newest, each once

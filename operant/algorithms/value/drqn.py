@@ -93,8 +93,11 @@ class DRQN(ReplayQ):
         # 1.
         return rows_of(window, carried)
 
-    def _minibatch(self, replay: Any, index: Array, spec: Spec) -> Batch:
-        return minibatch(self.replay, replay, index, spec)
+    def _read(self, replay: Any, index: Array, spec: Spec) -> Sequence:
+        return self.replay.rows(replay, index)
+
+    def _minibatch(self, read: Sequence, spec: Spec) -> Batch:
+        return minibatch(read, spec)
 
     def _unrolled(self, network: Network, batch: Batch) -> tuple[Array, Any]:
         """3. u `[T, B, A]`, and the memory right after each step, `[T, B, ...]`."""
