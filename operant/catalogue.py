@@ -15,6 +15,7 @@ from typing import Any
 
 from operant.algorithms.policy.a2c import A2C
 from operant.algorithms.policy.a3c import A3C
+from operant.algorithms.policy.dpg import DPG
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.random import Random
 from operant.algorithms.policy.reinforce import REINFORCE
@@ -99,6 +100,8 @@ ENTRIES = (
           "policy gradient with a critic, from short windows; A3C in step (Mnih et al. 2016)"),
     Entry("a3c", A3C, 16, 500_000, "value and policy", "on-policy", "TD", "discrete, continuous",
           "actors that learn at the same time, each on its own environments (Mnih et al. 2016)"),
+    Entry("actor-critic", A2C, 8, 500_000, "value and policy", "on-policy", "TD", "discrete, continuous",
+          "A2C with windows of one step (Sutton & Barto 2018, 13.5)", composed={"num_steps": 1}),
     Entry("bandit", Bandit, 1, 1_000, "value", "on-policy", "MC", "discrete",
           "sample averages of rewards; with UCB or an optimistic start too (Sutton & Barto 2018, 2.4)"),
     Entry("c51", C51, 1, 500_000, "value", "off-policy", "TD", "discrete",
@@ -111,6 +114,8 @@ ENTRIES = (
           "SARSA with a network (Sutton & Barto 2018, 10.1)"),
     Entry("double-q-learning", DoubleQLearning, 1, 50_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with two tables, without the bias of the maximum (van Hasselt 2010)"),
+    Entry("dpg", DPG, 16, 200_000, "value and policy", "off-policy", "TD", "continuous",
+          "actions moved along the critic's slope, from the latest windows (Silver et al. 2014)"),
     Entry("dqn", DQN, 1, 500_000, "value", "off-policy", "TD", "discrete",
           "Q-learning with a network, replay and a target network (Mnih et al. 2015)"),
     Entry("drqn", DRQN, 8, 500_000, "value", "off-policy", "TD", "discrete",

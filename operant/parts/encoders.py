@@ -23,7 +23,7 @@ LARGEST_BOUND = 1e6
 # Bounds between these are of order one, and what lies between them is read as it is. Bounds are often far wider than
 # what is ever seen (LunarLander's velocities reach a tenth of theirs): dividing by them where nothing asks for it makes
 # features too small to learn from.
-LARGE, SMALL = 10.0, 0.1
+LARGE, SMALL = 10.0, 0.5
 
 
 def is_image(space: gymnasium.Space) -> bool:
@@ -44,7 +44,7 @@ def is_bounded(space: Box) -> bool:
 def encode(space: gymnasium.Space, observation: Any) -> Array:
     """Features float32 `[..., F]` (or `[..., H, W, C]` for images) of observations with leading axes `[...]`.
 
-    Box: an entry whose finite bounds are far from order one (one of them beyond +-10, or less than 0.2 apart) is mapped
+    Box: an entry whose finite bounds are far from order one (one of them beyond +-10, or less than 1 apart) is mapped
     to [-1, 1]; other entries pass. uint8 and other bounded images are mapped to [0, 1], and an image's first axis
     becomes its last where it is the shortest.
     Discrete and MultiDiscrete: one-hot. Dict and Tuple: the encoded parts, flattened and joined in order. The part
