@@ -22,6 +22,12 @@ DQN = {
     "learning_rate": 2.5e-4,
     "discount": 0.99,
 }
+ATARI = {
+    "environment": "ALE/Breakout-v5",
+    "backend": "gymnasium",
+    "batch_size": 32,
+    "warm_up": 32,
+}
 RAINBOW = {
     **DQN,
     "algorithm": "rainbow",
@@ -177,6 +183,22 @@ CASES = {
         (
             Entry("prioritised", "operant", 20_000, {"replay": "prioritised"}),
             Entry("uniform", "operant", 20_000, target=0.67),
+        ),
+    ),
+    "host-dqn": Case(
+        "DQN on Gymnasium's CartPole-v1, an update of 64 every 4 steps, replay 100k: where its rows are",
+        {**DQN, "backend": "gymnasium", "train_every": 4},
+        (
+            Entry("on the device", "operant", 8_000),
+            Entry("in the host's memory", "operant", 8_000, {"memory": "host"}),
+        ),
+    ),
+    "host-dqn-atari": Case(
+        "DQN on ALE/Breakout-v5, an update of 32 every 4 steps, each frame kept once: where its rows are (extra atari)",
+        {**DQN, **ATARI, "train_every": 4},
+        (
+            Entry("on the device", "operant", 200),
+            Entry("in the host's memory", "operant", 200, {"memory": "host"}),
         ),
     ),
     "population": Case(

@@ -15,10 +15,12 @@ from operant.environments import make
 from operant.environments.host import Host
 from operant.parts.bootstraps import Double
 from operant.parts.exploration import EpsilonGreedy, Greedy
-from operant.parts.networks import MLP
+from operant.parts.frames import Frames
+from operant.parts.networks import MLP, NatureCNN
 from operant.parts.prioritised import Prioritised
 from operant.parts.replay import Uniform
 from operant.parts.schedules import Linear
+from operant.parts.storage import Whole
 from operant.parts.value_networks import Dueling, Noisy
 
 
@@ -62,6 +64,7 @@ def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | TRPO | DQ
             replay=Prioritised(settings["capacity"]),
             network=Noisy(Dueling(MLP((64,), "relu"), (64,))),
         )
+    pixels = settings["environment"].startswith("ALE/")
     return DQN(
         learning_rate=learning_rate,
         discount=settings["discount"],
@@ -71,9 +74,9 @@ def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | TRPO | DQ
         num_steps=settings["train_every"],
         batch_size=settings["batch_size"],
         replay={"uniform": Uniform, "prioritised": Prioritised}[settings.get("replay", "uniform")](
-            settings["capacity"]
+            settings["capacity"], storage=(Frames if pixels else Whole)(memory=settings.get("memory", "device"))
         ),
-        network=MLP((64, 64), "relu"),
+        network=NatureCNN() if pixels else MLP((64, 64), "relu"),
     )
 
 
@@ -82,7 +85,8 @@ def driver(settings: dict[str, Any]) -> CompiledDriver | HostDriver:
     runtime.use_cores()
     name, num_envs, rate = settings["environment"], settings.get("num_envs", 1), settings["learning_rate"]
     if settings.get("backend") == "gymnasium":
-        host = Host([lambda: gymnasium.make(name)] * num_envs, name)
+        made = lambda: Host([lambda: gymnasium.make(name)] * num_envs, name)  # noqa: E731
+        host: Any = make(name, num_envs, "gymnasium", training=True) if name.startswith("ALE/") else made()
         if settings.get("apart"):
             apart.watch(host.vector, "step")
         return HostDriver(algorithm(settings, rate), host)

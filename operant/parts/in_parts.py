@@ -43,9 +43,9 @@ class InParts:
             # 3.
             draw = self._draw(learner, outlined(replay), one, clock)
             read = learner._read(replay, np.asarray(draw.index), self._spec)
-            used = moments, outlined(replay), totals
-            learned, totals = self._descend(learner, used, network, state.target, draw, read, one, clock)
-            network, moments, replay = learned[0], learned[1], settled(learned[2], replay)
+            used, known = (moments, outlined(replay)), (network, state.target, totals, draw, read)
+            (network, moments, weighed), totals = self._descend(learner, used, known, one, clock)
+            replay = settled(weighed, replay)
         # 4. In buffers of its own, like every part of a state.
         target = jax.tree.map(jnp.copy, network) if crossed else state.target
         return type(state)(network, target, moments, replay, told.carried), self._means(learner, totals, warm)
@@ -56,12 +56,9 @@ class InParts:
     def _drawn(self, learner: Any, replay: Any, key: Array, clock: Clock) -> Any:
         return learner._draw(replay, key, Context(self._spec, clock))
 
-    def _descended(
-        self, learner: Any, used: tuple, network: Any, target: Any, draw: Any, read: Any, key: Array, clock: Clock
-    ) -> tuple[tuple, dict[str, Array]]:
-        moments, replay, totals = used
-        given = (network, moments, replay), target, draw, read, key, Context(self._spec, clock)
-        learned, metrics = learner._descend(*given)
+    def _descended(self, learner: Any, used: tuple, known: tuple, key: Array, clock: Clock) -> tuple[tuple, dict]:
+        network, target, totals, draw, read = known
+        learned, metrics = learner._descend((network, *used), target, draw, read, key, Context(self._spec, clock))
         return learned, jax.tree.map(jnp.add, totals, metrics)
 
     def _zeros(self, learner: Any, state: Any, key: Array, clock: Clock) -> dict[str, Any]:

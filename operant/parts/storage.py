@@ -44,7 +44,11 @@ class ReplayState(NamedTuple):
 @shape("a storage (a component with init, push, rows, ring, spare and shared)")
 @runtime_checkable
 class Storage(Protocol):
-    """How a replay keeps its rows; its state is arrays alone."""
+    """How a replay keeps its rows; its state is arrays alone.
+
+    One with a field `memory` that says "host" has outlines in the place of its large arrays at first, and NumPy reads
+    its rows (`parts.host_memory`).
+    """
 
     def init(self, example: PyTree, capacity: int, block: int, streams: int) -> Any:
         """An empty ring for at least `capacity` rows like `example`."""
