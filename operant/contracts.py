@@ -185,7 +185,7 @@ class Asynchronous(Algorithm, Protocol):
 class Outlook(NamedTuple):
     """What a learner expects of each action, for people to look at."""
 
-    values: Array  # [B, A]: expected returns
+    values: Array  # [B, A]: expected returns, -inf where a mask forbids an action
     returns: Array | None = None  # [B, A, N]: possible returns, where a distribution was learned
     chances: Array | None = None  # [B, A, N]: their probabilities
 

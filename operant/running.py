@@ -52,7 +52,7 @@ def driver_of(
     """
     kwargs = dict(env_kwargs or {})
     each = algorithm if isinstance(algorithm, list) else [algorithm] * num_seeds
-    masks = getattr(each[0], "masks", False)
+    masks = getattr(each[0], "masks", False) and (dataset is None or has_mask(dataset.observation_space))
 
     def one(own: Any) -> Any:
         if isinstance(own, Asynchronous) and dataset is None:

@@ -6,9 +6,12 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 import operant
+from operant.catalogue import RAINBOW
 from operant.core import episodes
 from operant.errors import DivergedError, OperantError
-from operant.parts.networks import MLP
+from operant.parts.bootstraps import Munchausen
+from operant.parts.networks import GRU, MLP
+from operant.parts.value_networks import Dueling, Noisy
 from tests.probes import Probe
 from tests.worlds import Picky
 
@@ -73,18 +76,37 @@ LEARNERS = {
     "vpg": (operant.VPG(num_steps=32, network=NET), {}),
     "reinforce": (operant.REINFORCE(learning_rate=2e-2, network=NET), {"steps": 4_000}),
 }
+REPLAY = {"learning_rate": 5e-3, "network": NET, "warmup": 400, "num_updates": 4}
+ATOMS = {"v_min": -2.0, "v_max": 12.0}
+VALUES = {
+    "dqn": (operant.DQN(**REPLAY, bootstrap=Munchausen()), {"steps": 4_000}),
+    "c51": (operant.C51(**REPLAY, **ATOMS), {}),
+    "rainbow": (operant.C51(**REPLAY | RAINBOW | ATOMS | {"network": Noisy(Dueling(NET))}), {}),
+    "qr-dqn": (operant.QRDQN(**REPLAY), {}),
+    "iqn": (operant.IQN(**REPLAY), {}),
+    "cql": (operant.CQL(**REPLAY), {}),
+    "drqn": (operant.DRQN(learning_rate=5e-3, network=GRU(8), warmup=400), {}),
+    "deep-sarsa": (operant.DeepSARSA(learning_rate=1e-2, network=NET), {}),
+    "deep-mc": (operant.DeepMC(learning_rate=1e-2, network=NET), {}),
+    "pqn": (operant.PQN(learning_rate=1e-2), {}),
+}
+ALL = LEARNERS | VALUES
 
 
 def learned(algorithm, environment, steps=8_000):
     return operant.train(algorithm, environment, steps=steps, num_envs=8, progress="none")
 
 
-@pytest.mark.parametrize("name", ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in list(LEARNERS)[1:])])
+@pytest.mark.parametrize(
+    "name", ["ppo", "dqn", *(pytest.param(name, marks=pytest.mark.slow) for name in ALL if name not in ("ppo", "dqn"))]
+)
 def test_what_pays_most_is_not_done_where_it_is_illegal(name):
-    algorithm, fields = LEARNERS[name]
+    algorithm, fields = ALL[name]
     agent = learned(algorithm, Tempting(), **fields)
     returns = [row["episode_return"] for row in agent.history]
     assert max(returns) <= 1.0 and agent.evaluate(50).mean == 1.0
+    if name in VALUES:
+        return
     assert all(np.isfinite(row["entropy"]) and row["entropy"] <= np.log(2) + 1e-5 for row in agent.history)
 
 
@@ -100,10 +122,11 @@ def test_a_mask_that_allows_nothing_stops_a_compiled_run_with_the_reason():
         learned(LEARNERS["a2c"][0], Blocked(), steps=400)
 
 
-@pytest.fixture(scope="module")
-def picky():
+@pytest.fixture(scope="module", params=["ppo", "dqn"])
+def picky(request):
     """An agent of an environment that tells its masks in the info, and raises where an action is illegal."""
-    return operant.train(LEARNERS["ppo"][0], Picky, steps=2_000, num_envs=4, progress="none")
+    algorithm = ALL[request.param][0]
+    return operant.train(algorithm, Picky, steps=2_000, num_envs=4, progress="none")
 
 
 def test_masks_of_the_info_serve_training_and_evaluation(picky, tmp_path):
@@ -136,6 +159,8 @@ def test_who_does_not_know_masks_is_refused(tmp_path):
     class Ignorant(operant.Random):
         masks = False
 
+    with pytest.raises(OperantError, match="QLearning does not honour the action_mask of Tempting"):
+        operant.train("q-learning", Tempting(), steps=100, progress="none")
     with pytest.raises(OperantError, match="Ignorant does not honour the action_mask of Tempting"):
         operant.train(Ignorant(), Tempting(), steps=100, out=tmp_path / "run", progress="none")
     assert not (tmp_path / "run").exists()

@@ -1,7 +1,7 @@
 """What a learner expects of each action, drawn beside the picture of an environment.
 
 One row an action: a bar to its value, or the distribution of its return with a mark at the mean; the greedy action's
-in another colour. All pictures of an episode share one scale.
+in another colour, and nothing of an illegal one. All pictures of an episode share one scale.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from operant.contracts import Outlook
 
 WIDTH = 180  # pixels
 LOWEST = 120  # pixels of height, at least
-GROUND, INK, FAINT, REST, BEST = "#ffffff", "#30343a", "#d9dce1", "#8fb1d6", "#d1622b"
+GROUND, INK, PALE, FAINT, REST, BEST = "#ffffff", "#30343a", "#9aa0a8", "#d9dce1", "#8fb1d6", "#d1622b"
 BINS = 32  # of a distribution, at most
 UNLIKELY = 0.005  # the share of returns beyond the scale's ends, on either side
 
@@ -43,7 +43,8 @@ def scale_of(outlooks: Sequence[Outlook]) -> tuple[float, float]:
             returns = np.take_along_axis(outlook.returns, order, axis=-1)
             # A return is beyond the scale where those up to it, or from it on, are unlikely together.
             above = 1 - below + np.take_along_axis(outlook.chances, order, axis=-1)
-            ends.append(returns[(below > UNLIKELY) & (above > UNLIKELY)])
+            legal = (outlook.values != -np.inf)[:, None]
+            ends.append(returns[legal & (below > UNLIKELY) & (above > UNLIKELY)])
         finite = np.concatenate([end[np.isfinite(end)].ravel() for end in ends])
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
@@ -77,7 +78,10 @@ def _panel(outlook: Outlook, scale: tuple[float, float], height: int) -> Any:
     for action, value in enumerate(outlook.values):
         top, colour = line + action * room, BEST if action == best else REST
         bottom = top + max(room - 3, 1)
-        if outlook.returns is None or outlook.chances is None:
+        legal = value != -np.inf
+        if not legal:
+            pass
+        elif outlook.returns is None or outlook.chances is None:
             draw.rectangle((left, top + 1, across(value), bottom), fill=colour)
         else:
             shares = histogram(outlook.returns[action], outlook.chances[action], scale)
@@ -89,8 +93,9 @@ def _panel(outlook: Outlook, scale: tuple[float, float], height: int) -> Any:
         draw.line((left, bottom, right, bottom), fill=FAINT)
         if room >= line - 4:
             middle = (top + bottom - line) / 2 + 1
-            draw.text((8, middle), str(action), INK)
-            draw.text((right + 4, middle), _short(value), INK)
+            place, said, ink = ((right + 4, middle), _short(value), INK) if legal else ((left, middle), "illegal", PALE)
+            draw.text((8, middle), str(action), ink)
+            draw.text(place, said, ink)
     draw.text((left - 8, height - line), _short(scale[0]), INK)
     draw.text((right, height - line), _short(scale[1]), INK, anchor="ra")
     return image

@@ -1,7 +1,8 @@
 """Bootstraps: by which policy, and with what beside it, the values of what followed enter a target.
 
 Every rule answers two questions: the policy in the following states and what is added to their values (`weigh`), and
-what is added to the reward (`bonus`). A rule is any component with these: those below, and users' own.
+what is added to the reward (`bonus`). A rule is any component with these: those below, and users' own. The value of an
+illegal action is the lowest number there is, and its probability must be zero.
 """
 
 import math

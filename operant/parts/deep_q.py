@@ -12,6 +12,7 @@ from operant.contracts import Context, Outlook, Spec, Window
 from operant.errors import OperantError
 from operant.parts.encoders import encode
 from operant.parts.heads import has_memory
+from operant.parts.masks import action_mask, restricted, shown
 from operant.parts.replay_q import ReplayQ
 from operant.parts.transitions import Batch, Stretch, Transition, example_of, minibatch, rows_of, stretches
 
@@ -73,8 +74,10 @@ class DeepQ(ReplayQ):
         return memory, self._values(network, features)
 
     def outlook(self, policy: Any, memory: Any, observation: Any, context: Context) -> Outlook:
-        returns = self._returns(policy, encode(context.spec.observation_space, observation))
-        return Outlook(self._mean(returns), *(self._chances(returns) or ()))
+        space = context.spec.observation_space
+        returns = self._returns(policy, encode(space, observation))
+        values = shown(self._mean(returns), action_mask(space, observation))
+        return Outlook(values, *(self._chances(returns) or ()))
 
     def offline(self, rows: int) -> Any:
         """Itself with a replay for a whole dataset, so many `rows` that come as one window; no update waits."""
@@ -97,9 +100,11 @@ class DeepQ(ReplayQ):
     def _goal(self, judge: Any, target: Any, batch: Batch, key: Array) -> Goal:
         """What the returns of a minibatch should be, by the target network and the bootstrap's policy."""
         returns = self._returns(target, batch.following, key)
-        values = self._judged(target, batch.following, returns)
-        weights, added = self.bootstrap.weigh(values, lambda: self._values(judge, batch.following))
-        bonus = self.bootstrap.bonus(lambda: self._values(target, batch.features), batch.action)
+        values = restricted(self._judged(target, batch.following, returns), batch.legal_then)
+        judged = lambda: restricted(self._values(judge, batch.following), batch.legal_then)  # noqa: E731
+        before = lambda: restricted(self._values(target, batch.features), batch.legal)  # noqa: E731
+        weights, added = self.bootstrap.weigh(values, judged)
+        bonus = self.bootstrap.bonus(before, batch.action)
         described = jnp.sum(weights[..., None] * returns, axis=1)
         return Goal(batch.reward + bonus + batch.discount * added, batch.discount, described)
 

@@ -1,12 +1,18 @@
 """Exploration rules: from action values to an action, with parameters that may follow a schedule.
 
 Every rule answers two questions: which action to take (`select`), and how likely each was (`probabilities`, for
-expected updates and importance weights). Both take action values `[B, A]`, the progress of training, and `counts`
-`[B, A]`: how often each action was taken in the present state. Only rules with `needs_counts` read them; an algorithm
-that keeps none refuses those. A rule is any component with these: those below, and users' own. Equal values are equally
-likely, so that a table of zeros does not always act alike.
+expected updates and importance weights). Both take action values `[B, A]` and the progress of training, and perhaps:
+
+- `counts` `[B, A]`: how often each action was taken in the present state. Only rules with `needs_counts` read them; an
+  algorithm that keeps none refuses those.
+- `legal` bool `[B, A]`, at least one in each row: which actions may be taken. The values of the others are the lowest
+  number there is. `choose` and `chances` ask a rule so.
+
+A rule is any component with these: those below, and users' own. Equal values are equally likely, so that a table of
+zeros does not always act alike.
 """
 
+import inspect
 import math
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -14,9 +20,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from operant.contracts import Spec
 from operant.errors import OperantError
 from operant.parts.component import check_positive, check_range, component, shape
+from operant.parts.masks import masked, restricted
 from operant.parts.schedules import Linear, Scalar, at
+from operant.workers.masking import check_mask, has_mask
 
 
 @shape("an exploration rule (a component with select, probabilities and needs_counts)")
@@ -26,28 +35,38 @@ class Exploration(Protocol):
 
     needs_counts: ClassVar[bool]
 
-    def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def select(
+        self, key: Array, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """Actions int32 `[B]` for action values `[B, A]`."""
         ...
 
-    def probabilities(self, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def probabilities(
+        self, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """The probability of each action, `[B, A]`."""
         ...
 
 
 @component
 class Random:
-    """Every action equally likely."""
+    """Every legal action equally likely."""
 
     needs_counts: ClassVar[bool] = False
 
-    def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def select(
+        self, key: Array, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """Actions int32 `[B]` for action values `[B, A]`."""
+        if legal is not None:
+            return among(legal, jax.random.uniform(key, values.shape[:-1]))
         return jax.random.randint(key, values.shape[:-1], 0, values.shape[-1])
 
-    def probabilities(self, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def probabilities(
+        self, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """The probability of each action, `[B, A]`."""
-        return jnp.full(values.shape, 1.0 / values.shape[-1])
+        return jnp.full(values.shape, _parts_of(1.0, values, legal))
 
 
 @component
@@ -56,18 +75,22 @@ class Greedy:
 
     needs_counts: ClassVar[bool] = False
 
-    def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def select(
+        self, key: Array, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """Actions int32 `[B]` for action values `[B, A]`."""
         return _one_of_the_best(values, jax.random.uniform(key, values.shape[:-1]))
 
-    def probabilities(self, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def probabilities(
+        self, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """The probability of each action, `[B, A]`."""
         return _shares_of_the_best(values)
 
 
 @component
 class EpsilonGreedy:
-    """With probability `epsilon` an action drawn uniformly from all, otherwise a greedy one."""
+    """With probability `epsilon` an action drawn uniformly from all that are legal, otherwise a greedy one."""
 
     epsilon: Scalar = Linear(1.0, 0.05, over=0.5)
     needs_counts: ClassVar[bool] = False
@@ -75,17 +98,21 @@ class EpsilonGreedy:
     def check_ranges(self) -> None:
         check_range(self, 0, 1, "epsilon")
 
-    def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def select(
+        self, key: Array, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """Actions int32 `[B]` for action values `[B, A]`."""
         # One draw for both questions: on a few environments, drawing is most of what acting costs.
         whether, which = jax.random.uniform(key, (2, *values.shape[:-1]))
-        uniform = jnp.floor(which * values.shape[-1]).astype(jnp.int32)
+        uniform = jnp.floor(which * values.shape[-1]).astype(jnp.int32) if legal is None else among(legal, which)
         return jnp.where(whether < at(self.epsilon, progress), uniform, _one_of_the_best(values, which))
 
-    def probabilities(self, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def probabilities(
+        self, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """The probability of each action, `[B, A]`."""
         epsilon = at(self.epsilon, progress)
-        return epsilon / values.shape[-1] + (1.0 - epsilon) * _shares_of_the_best(values)
+        return _parts_of(epsilon, values, legal) + (1.0 - epsilon) * _shares_of_the_best(values)
 
 
 @component
@@ -98,11 +125,15 @@ class Boltzmann:
     def check_ranges(self) -> None:
         check_positive(self, "temperature")
 
-    def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def select(
+        self, key: Array, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """Actions int32 `[B]` for action values `[B, A]`."""
         return jax.random.categorical(key, values / at(self.temperature, progress)).astype(jnp.int32)
 
-    def probabilities(self, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def probabilities(
+        self, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """The probability of each action, `[B, A]`."""
         return jax.nn.softmax(values / at(self.temperature, progress), axis=-1)
 
@@ -120,13 +151,19 @@ class UCB:
     def check_ranges(self) -> None:
         check_range(self, 0, math.inf, "width")
 
-    def select(self, key: Array, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def select(
+        self, key: Array, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """Actions int32 `[B]` for action values and counts `[B, A]`."""
-        return _one_of_the_best(self.bounds(values, progress, counts), jax.random.uniform(key, values.shape[:-1]))
+        return _one_of_the_best(
+            masked(self.bounds(values, progress, counts), legal), jax.random.uniform(key, values.shape[:-1])
+        )
 
-    def probabilities(self, values: Array, progress: Array, counts: Array | None = None) -> Array:
+    def probabilities(
+        self, values: Array, progress: Array, counts: Array | None = None, legal: Array | None = None
+    ) -> Array:
         """The probability of each action, `[B, A]`."""
-        return _shares_of_the_best(self.bounds(values, progress, counts))
+        return _shares_of_the_best(masked(self.bounds(values, progress, counts), legal))
 
     def bounds(self, values: Array, progress: Array, counts: Array | None) -> Array:
         """The upper confidence bounds, `[B, A]`."""
@@ -134,6 +171,28 @@ class UCB:
         visits = 1.0 + jnp.sum(counts, axis=-1, keepdims=True)
         bonus = at(self.width, progress) * jnp.sqrt(jnp.log(visits) / jnp.maximum(counts, 1))
         return jnp.where(counts > 0, values + bonus, jnp.inf)
+
+
+def choose(rule: Exploration, key: Array, values: Array, progress: Array, legal: Array | None) -> Array:
+    """Actions int32 `[B]` by `rule`, from those that are `legal`; None: from all. Consumes `key`."""
+    if legal is None:
+        return rule.select(key, values, progress)
+    return rule.select(key, restricted(values, legal), progress, legal=legal)
+
+
+def chances(rule: Exploration, values: Array, progress: Array, legal: Array | None) -> Array:
+    """The probabilities `[B, A]` with which `choose` chooses."""
+    if legal is None:
+        return rule.probabilities(values, progress)
+    return rule.probabilities(restricted(values, legal), progress, legal=legal)
+
+
+def check_masks(rule: Exploration, spec: Spec) -> None:
+    """Raise `OperantError` where the observations' mask does not fit the actions, or a rule cannot be told of it."""
+    check_mask(spec.observation_space, spec.action_space)
+    asked = inspect.signature(rule.select).parameters, inspect.signature(rule.probabilities).parameters
+    if has_mask(spec.observation_space) and not all("legal" in names for names in asked):
+        raise OperantError(f"{type(rule).__name__} cannot be told which actions are legal: it takes no `legal`")
 
 
 def refuse_counts(exploration: Exploration, name: str) -> None:
@@ -162,6 +221,11 @@ def among(allowed: Array, which: Array) -> Array:
 def _one_of_the_best(values: Array, which: Array) -> Array:
     """The action at the share `which` `[B]` of those with the highest value; int32 `[B]`."""
     return among(values == jnp.max(values, axis=-1, keepdims=True), which)
+
+
+def _parts_of(whole: Array | float, values: Array, legal: Array | None) -> Array | float:
+    """`whole` / k for the k legal actions, 0 for the others; `[B, A]`, or one number for all."""
+    return whole / values.shape[-1] if legal is None else legal * (whole / jnp.sum(legal, axis=-1, keepdims=True))
 
 
 def _shares_of_the_best(values: Array) -> Array:

@@ -1,7 +1,7 @@
 """What learners of action values from their latest windows share: no replay and no target network."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,9 @@ from operant.equations import masked_mean, squared
 from operant.errors import OperantError
 from operant.parts.component import check_range
 from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import Exploration, refuse_counts
+from operant.parts.exploration import Exploration, check_masks, choose, refuse_counts
 from operant.parts.heads import Network, has_memory
+from operant.parts.masks import action_mask, legal_actions, restricted, shown
 from operant.parts.minibatches import epochs
 from operant.parts.networks import Recipe
 from operant.parts.optimisers import Optimiser, descend
@@ -28,7 +29,10 @@ class State(NamedTuple):
 
 
 class LatestQ:
-    """Mixed into learners of action values that regress on targets from the window they have just seen."""
+    """Mixed into learners of action values that regress on targets from the window they have just seen.
+
+    Where observations have an action mask, values range over the legal actions wherever one is chosen.
+    """
 
     learning_rate: Scalar
     discount: float
@@ -36,12 +40,14 @@ class LatestQ:
     max_gradient_norm: float | None
     network: Recipe
     optimiser: Optimiser
+    masks: ClassVar[bool] = True
 
     def check(self, spec: Spec) -> None:
         name = type(self).__name__
         if not isinstance(spec.action_space, Discrete):
             raise OperantError(f"{name} needs Discrete actions, not {spec.action_space}: ppo serves those")
         refuse_counts(self.exploration, name)
+        check_masks(self.exploration, spec)
         check_range(self, 0, 1, "discount")
         check_range(self, 0, math.inf, "learning_rate", "max_gradient_norm")
         if isinstance(self.network, Noisy):
@@ -61,13 +67,16 @@ class LatestQ:
     def act(
         self, policy: Network, memory: Any, observation: Any, key: Array, context: Context, *, explore: bool
     ) -> tuple[Any, Array, Any]:
-        _, values = policy((), encode(context.spec.observation_space, observation))
+        space = context.spec.observation_space
+        _, values = policy((), encode(space, observation))
+        legal = legal_actions(space, observation)
         if not explore:
-            return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
-        return memory, self.exploration.select(key, values, context.clock.progress), ()
+            return memory, jnp.argmax(restricted(values, legal), axis=-1).astype(jnp.int32), ()
+        return memory, choose(self.exploration, key, values, context.clock.progress, legal), ()
 
     def outlook(self, policy: Network, memory: Any, observation: Any, context: Context) -> Outlook:
-        return Outlook(policy((), encode(context.spec.observation_space, observation))[1])
+        space = context.spec.observation_space
+        return Outlook(shown(policy((), encode(space, observation))[1], action_mask(space, observation)))
 
     def regress(self, state: State, rows: "Rows", context: Context) -> tuple[State, dict[str, Array]]:
         """One step down the squared errors of `rows`, leaves `[N, ...]`."""

@@ -1,4 +1,4 @@
-"""Action masks inside programs: illegal actions lose their probability.
+"""Action masks inside programs: illegal actions lose their probability, or their value.
 
 A mask is no feature of the observation (`encoders` leaves it out); it acts on the network's outputs alone.
 """
@@ -29,6 +29,30 @@ def masked(outputs: Array, mask: Array | None) -> Array:
     No gradient reaches an illegal action's output. The lowest number and not -inf: differences of two stay finite.
     """
     return outputs if mask is None else jnp.where(mask, outputs, jnp.finfo(outputs.dtype).min)
+
+
+def legal_actions(space: gymnasium.Space, observation: Any) -> Array | None:
+    """Over which actions values range, bool `[..., A]`: those that the mask allows; None where there is no mask.
+
+    All where it allows none: the last observation of an episode may have such a mask, and its value counts for nothing.
+    """
+    mask = action_mask(space, observation)
+    return None if mask is None else mask | ~jnp.any(mask, axis=-1, keepdims=True)
+
+
+def restricted(values: Array, legal: Array | None) -> Array:
+    """Action values `[..., A]`, the dtype's lowest number where `legal` is false: no choice of the best.
+
+    What is legal stays above it, even where a network that diverges says -inf or no number at all.
+    """
+    if legal is None:
+        return values
+    return masked(jnp.nan_to_num(values, neginf=float(jnp.finfo(values.dtype).min) / 2), legal)
+
+
+def shown(values: Array, mask: Array | None) -> Array:
+    """Action values `[..., A]` for people: -inf where `mask` is false."""
+    return values if mask is None else jnp.where(mask, values, -jnp.inf)
 
 
 def stuck(spec: Spec, window: Window) -> Array:

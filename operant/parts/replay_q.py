@@ -15,9 +15,10 @@ from operant.errors import OperantError
 from operant.parts.bootstraps import Bootstrap, Max
 from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import EpsilonGreedy, Exploration, refuse_counts
+from operant.parts.exploration import EpsilonGreedy, Exploration, check_masks, choose, refuse_counts
 from operant.parts.heads import Network
 from operant.parts.in_parts import InParts
+from operant.parts.masks import action_mask, legal_actions, restricted, shown
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser, descend
 from operant.parts.replay import Draw, Replay, Uniform
@@ -43,7 +44,7 @@ class ReplayQ(ABC):
     A member states fields of its own and those whose defaults differ. It says what a row of its replay is (`_example`,
     `_rows`, `_minibatch`), how it acts (`start`, `_act`), what a minibatch is compared with (`_goal`) and its loss
     (`_loss`). `warmup` and `target_every` count environment steps over all environments and take effect between
-    windows.
+    windows. Where observations have an action mask, values range over the legal actions wherever one is chosen.
     """
 
     learning_rate: Scalar = 2.5e-4
@@ -60,6 +61,7 @@ class ReplayQ(ABC):
     replay: Replay = Uniform(10_000)
     network: Recipe = MLP((120, 84), "relu", "uniform")
     optimiser: Optimiser = Adam()
+    masks: ClassVar[bool] = True
     row: ClassVar[str] = "transitions"  # what the replay holds, in words
 
     # What a member says
@@ -118,6 +120,7 @@ class ReplayQ(ABC):
         if not isinstance(spec.action_space, Discrete):
             raise OperantError(f"{name} needs Discrete actions, not {spec.action_space}: ppo serves those")
         refuse_counts(self.exploration, name)
+        check_masks(self.exploration, spec)
         whole = "num_steps", "num_updates", "batch_size", "target_every", "n_step"
         check_range(self, 1, math.inf, *whole)
         check_range(self, 0, math.inf, "warmup", "learning_rate")
@@ -152,16 +155,19 @@ class ReplayQ(ABC):
     def act(
         self, policy: Any, memory: Any, observation: Any, key: Array, context: Context, *, explore: bool
     ) -> tuple[Any, Array, Any]:
-        features = encode(context.spec.observation_space, observation)
+        space = context.spec.observation_space
+        features, legal = encode(space, observation), legal_actions(space, observation)
         if not explore:
             memory, values = self._act(policy, memory, features)
-            return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
+            return memory, jnp.argmax(restricted(values, legal), axis=-1).astype(jnp.int32), ()
         after, values = self._act(perturbed(policy, jax.random.fold_in(key, BESIDE)), memory, features)
         # What was known before the step is remembered with it, where there is any.
-        return after, self.exploration.select(key, values, context.clock.progress), memory
+        return after, choose(self.exploration, key, values, context.clock.progress, legal), memory
 
     def outlook(self, policy: Any, memory: Any, observation: Any, context: Context) -> Outlook:
-        return Outlook(self._act(policy, memory, encode(context.spec.observation_space, observation))[1])
+        space = context.spec.observation_space
+        _, values = self._act(policy, memory, encode(space, observation))
+        return Outlook(shown(values, action_mask(space, observation)))
 
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
         return self.improve(self.absorb(state, window), key, context, window.steps.reward.size)

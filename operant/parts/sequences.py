@@ -13,6 +13,7 @@ from jax import Array
 
 from operant.contracts import Spec, Window
 from operant.parts.encoders import encode, example
+from operant.parts.masks import legal_actions
 
 
 class Sequence(NamedTuple):
@@ -45,6 +46,8 @@ class Batch(NamedTuple):
     reward: Array
     continues: Array
     following: Array  # features of the true next observation
+    legal: Array | None = None  # bool [T, B, A]: which actions were, None where there is no mask
+    legal_then: Array | None = None  # and in what followed
 
 
 def example_of(memory: Any, spec: Spec, num_steps: int, burn_in: int) -> tuple[Sequence, Any]:
@@ -90,6 +93,8 @@ def rows_of(window: Window, carried: Any) -> tuple[Sequence, Any]:
 def minibatch(rows: Sequence, spec: Spec) -> Batch:
     """`rows`, leaves `[B, ...]`, as a minibatch."""
     memory, *rest = rows
-    observation, last, action, reward, continues, following = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), rest)
-    features, following = (encode(spec.observation_space, seen) for seen in (observation, following))
-    return Batch(memory, features, last, action, reward, continues, following)
+    observation, last, action, reward, continues, after = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), rest)
+    features, following = (encode(spec.observation_space, seen) for seen in (observation, after))
+    legal, legal_then = (legal_actions(spec.observation_space, seen) for seen in (observation, after))
+    legal = None if legal is None else legal[-len(action) :]
+    return Batch(memory, features, last, action, reward, continues, following, legal, legal_then)

@@ -14,6 +14,7 @@ from jax import Array
 
 from operant.contracts import Spec, Window
 from operant.parts.encoders import encode, example
+from operant.parts.masks import legal_actions
 from operant.parts.replay import Replay
 
 
@@ -45,6 +46,8 @@ class Batch(NamedTuple):
     reward: Array  # of one step, or R_1 + discount R_2 + ... + discount^(k-1) R_k
     discount: Array  # of what followed: discount^k, 0 where that is terminal
     following: Array  # features of the true next observation, or of the k-th
+    legal: Array | None = None  # bool [B, A]: which actions were, None where there is no mask
+    legal_then: Array | None = None  # and in what followed
 
 
 def example_of(spec: Spec, n_step: int) -> tuple[Transition, Any]:
@@ -96,5 +99,7 @@ def minibatch(stretch: Stretch, discount: Array | float, spec: Spec) -> Batch:
         reward = reward + jnp.where(going, discount**k * later, 0.0)
     if stretch.more:
         last, power = stretch.last, jnp.asarray(discount, jnp.float32) ** stretch.count
-    features, following = (encode(spec.observation_space, x) for x in (first.observation, last.next_observation))
-    return Batch(features, first.action, reward, power * last.continues, following)
+    ends = first.observation, last.next_observation
+    features, following = (encode(spec.observation_space, x) for x in ends)
+    legal = (legal_actions(spec.observation_space, x) for x in ends)
+    return Batch(features, first.action, reward, power * last.continues, following, *legal)

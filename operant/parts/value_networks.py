@@ -45,6 +45,7 @@ class Dueling:
     `hidden`: the widths of each stream's own layers; without any the streams are linear, which says nothing that one
     linear head could not and only learns it otherwise. Distributions have a stream of each for every atom or quantile
     (Hessel et al. 2018, section "The Integrated Agent"). Deviation: the gradient into the body is not scaled down.
+    Advantages are centred over all actions, also where some are illegal.
     """
 
     body: Recipe = BODY

@@ -180,7 +180,8 @@ def test_stored_memory_is_what_the_policy_had_and_runs_on_from_row_to_row(host):
     else:
         state = jax.tree.map(lambda leaf: leaf[0], compiled(still)[1].state)
     index = jnp.arange(2 * ITERATIONS, dtype=jnp.int32)
-    batch = jax.jit(lambda state: still._minibatch(state.replay, index, Spec(Box(-1, 1, (1,)), Discrete(2), 2)))(state)
+    spec = Spec(Box(-1, 1, (1,)), Discrete(2), 2)
+    batch = jax.jit(lambda state: still._minibatch(still._read(state.replay, index, spec), spec))(state)
     assert np.asarray(batch.last).mean() > 0.2
     until = still.num_steps  # from a row's first step to the first of the next row in its stream
     reached = jax.jit(lambda net, b: net.unroll(b.memory, b.features[:until], b.last[:until])[0])(state.policy, batch)

@@ -1,6 +1,7 @@
 """What is drawn beside an episode says what the learner said: rows, colours, marks, one scale."""
 
 import numpy as np
+import pytest
 from PIL import Image, ImageColor
 
 from operant.contracts import Outlook
@@ -36,6 +37,17 @@ def test_a_distribution_is_drawn_where_its_returns_are():
     places = np.flatnonzero(columns)
     assert len(np.flatnonzero(np.diff(places) > 20)) == 1, "two peaks, far from each other"
     assert pixels(picture, REST).sum() and (pixels(picture, REST)[80:] == 0).all(), "the other action's is above"
+
+
+@pytest.mark.parametrize("distribution", [False, True])
+def test_an_illegal_action_has_no_bar_and_no_place_in_the_scale(distribution):
+    values, returns = np.array([-np.inf, 1.0, 2.0]), np.array([[100.0], [1.0], [2.0]])
+    outlook = Outlook(values, *(returns, np.ones((3, 1))) if distribution else ())
+    (picture,) = beside([frame()], [outlook])
+    rows = np.flatnonzero(pixels(picture, REST) + pixels(picture, BEST))
+    assert rows.min() >= 150 // 3 and rows.max() > 2 * 150 // 3 and scale_of([outlook]) == (1.0, 2.0)
+    (picture,) = beside([frame()], [outlook._replace(values=np.full(3, -np.inf))])
+    assert not pixels(picture, REST).any() and not pixels(picture, BEST).any()
 
 
 def test_a_histogram_keeps_the_mass_and_counts_what_lies_beyond_at_the_ends():

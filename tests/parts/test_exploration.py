@@ -8,7 +8,8 @@ from scipy import stats
 
 from operant.errors import OperantError
 from operant.parts.component import check_fields
-from operant.parts.exploration import UCB, Boltzmann, EpsilonGreedy, Greedy, Random, refuse_counts
+from operant.parts.exploration import UCB, Boltzmann, EpsilonGreedy, Greedy, Random, chances, refuse_counts
+from operant.parts.masks import restricted
 from operant.parts.schedules import Linear
 
 VALUES = jnp.array([0.5, 2.0, -1.0, 1.0])
@@ -86,6 +87,23 @@ def test_probabilities_are_those_of_the_actions(rule, values):
     actions = jax.jit(rule.select)(jax.random.key(1), batch[0], jnp.float32(0.5), batch[1])
     assert actions.shape == (COUNT,) and actions.dtype == jnp.int32
     assert fits(np.bincount(actions, minlength=4), shares[0])
+
+
+LEGAL = jnp.array([True, False, True, False])
+
+
+@pytest.mark.parametrize("rule", [Random(), Greedy(), EpsilonGreedy(0.3), Boltzmann(0.7), UCB(1.5)])
+def test_what_is_illegal_is_never_taken(rule):
+    told = dict(zip(("values", "counts", "legal"), (VALUES, 0 * COUNTS, LEGAL), strict=True))
+    batch = {name: jnp.broadcast_to(given, (COUNT, 4)) for name, given in told.items()}
+    batch["values"] = restricted(batch["values"], batch["legal"])
+    actions = jax.jit(rule.select)(jax.random.key(1), progress=jnp.float32(0.5), **batch)
+    shares = rule.probabilities(progress=jnp.float32(0.5), **batch)[0]
+    assert shares[1] == shares[3] == 0 and fits(np.bincount(actions, minlength=4), shares)
+    if not rule.needs_counts:
+        of_two = rule.probabilities(VALUES[None, ::2], jnp.float32(0.5))[0]
+        np.testing.assert_allclose(shares[::2], of_two, rtol=1e-6)
+        np.testing.assert_array_equal(chances(rule, VALUES[None], jnp.float32(0.5), LEGAL[None])[0], shares)
 
 
 def test_ucb_is_value_and_width_as_the_book_writes_them():

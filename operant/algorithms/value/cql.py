@@ -29,6 +29,7 @@ from jax import Array
 from operant.contracts import Spec
 from operant.parts.component import check_range, component
 from operant.parts.deep_q import Goal, taken
+from operant.parts.masks import restricted
 from operant.parts.mean_q import MeanQ
 from operant.parts.transitions import Batch
 
@@ -45,5 +46,6 @@ class CQL(MeanQ):
         losses, metrics, priorities = super()._loss(network, batch, goal, key)
         # 5.
         returns = self._returns(network, batch.features)
-        gap = jax.nn.logsumexp(self._mean(returns), axis=-1) - taken(returns, batch.action)[:, 0]
+        values = restricted(self._mean(returns), batch.legal)
+        gap = jax.nn.logsumexp(values, axis=-1) - taken(returns, batch.action)[:, 0]
         return losses + self.conservative_weight * gap, metrics | {"conservative_gap": jnp.mean(gap)}, priorities

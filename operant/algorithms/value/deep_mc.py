@@ -22,8 +22,9 @@ from operant.equations import expected_value
 from operant.errors import OperantError
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
-from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.exploration import EpsilonGreedy, Exploration, chances
 from operant.parts.latest_q import LatestQ, State, rows_of
+from operant.parts.masks import legal_actions
 from operant.parts.monte_carlo import episode_returns
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser
@@ -57,7 +58,8 @@ class DeepMC(LatestQ):
         steps, space = window.steps, context.spec.observation_space
         # 2. Only where an episode was cut is what followed it looked at.
         next_values = state.policy.after((), encode(space, steps.next_observation))
-        policy = self.exploration.probabilities(next_values, context.clock.progress)
+        legal = legal_actions(space, steps.next_observation)
+        policy = chances(self.exploration, next_values, context.clock.progress, legal)
         returns = episode_returns(window, expected_value(next_values, policy), self.discount)
         # 3.
         rows = rows_of(encode(space, steps.observation), steps.action, returns, window.valid)

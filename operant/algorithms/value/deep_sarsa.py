@@ -15,6 +15,7 @@ from the values as they were when the window was.
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -22,9 +23,10 @@ from operant.contracts import Context, Spec, Steps, Window
 from operant.equations import expected_value, td_target
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
-from operant.parts.exploration import Boltzmann, Exploration
+from operant.parts.exploration import Boltzmann, Exploration, chances, choose
 from operant.parts.heads import next_outputs
 from operant.parts.latest_q import LatestQ, State, rows_of
+from operant.parts.masks import legal_actions
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser
 from operant.parts.schedules import Linear, Scalar
@@ -55,10 +57,11 @@ class DeepSARSA(LatestQ):
         values = state.policy.after((), features)
         next_values = next_outputs(state.policy, values, (), following, steps.truncated)
         flat = next_values.reshape(-1, next_values.shape[-1])
+        legal = jax.tree.map(lambda mask: mask.reshape(flat.shape), legal_actions(space, steps.next_observation))
         if self.expected:
-            value = expected_value(flat, self.exploration.probabilities(flat, progress))
+            value = expected_value(flat, chances(self.exploration, flat, progress, legal))
         else:
-            drawn = self.exploration.select(key, flat, progress).reshape(steps.action.shape)
+            drawn = choose(self.exploration, key, flat, progress, legal).reshape(steps.action.shape)
             taken = jnp.concatenate([steps.action[1:], drawn[-1:]])
             action = jnp.where(steps.last, drawn, taken).reshape(-1)
             value = jnp.take_along_axis(flat, action[:, None], axis=-1)

@@ -39,6 +39,7 @@ from operant.errors import OperantError
 from operant.parts.bootstraps import Bootstrap, Double
 from operant.parts.component import check_range, component
 from operant.parts.heads import Network, has_memory
+from operant.parts.masks import restricted
 from operant.parts.networks import GRU, Recipe
 from operant.parts.replay import Replay, Uniform
 from operant.parts.replay_q import ReplayQ
@@ -111,14 +112,17 @@ class DRQN(ReplayQ):
     def _goal(self, judge: Network, target: Network, batch: Batch, key: Array) -> Array:
         """4. y, `[T, B]`."""
         flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
+        legal, legal_then = jax.tree.map(flat, (batch.legal, batch.legal_then))
 
         def following(network: Network, after: Any) -> Array:
             return self._unscaled(flat(network.after(after, batch.following)))
 
         outputs, after = self._unrolled(target, batch)
         worth = following(target, after)
-        weights, added = self.bootstrap.weigh(worth, lambda: following(judge, self._unrolled(judge, batch)[1]))
-        bonus = self.bootstrap.bonus(lambda: self._unscaled(flat(outputs)), flat(batch.action))
+        judged = lambda: restricted(following(judge, self._unrolled(judge, batch)[1]), legal_then)  # noqa: E731
+        before = lambda: restricted(self._unscaled(flat(outputs)), legal)  # noqa: E731
+        weights, added = self.bootstrap.weigh(restricted(worth, legal_then), judged)
+        bonus = self.bootstrap.bonus(before, flat(batch.action))
         next_values, bonus = (x.reshape(batch.reward.shape) for x in (jnp.sum(weights * worth, axis=-1) + added, bonus))
         ends = batch.continues, batch.last[self.burn_in :]
         return n_step_returns(batch.reward + bonus, next_values, *ends, self.discount, self.n_step)

@@ -27,6 +27,7 @@ from operant.parts.exploration import EpsilonGreedy, Exploration
 from operant.parts.heads import next_outputs
 from operant.parts.latest_q import LatestQ, State, rows_of
 from operant.parts.layer_norm import LayerNorm
+from operant.parts.masks import legal_actions, restricted
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Optimiser, RAdam
 from operant.parts.schedules import Linear, Scalar
@@ -63,7 +64,8 @@ class PQN(LatestQ):
         steps, space = window.steps, context.spec.observation_space
         features, following = encode(space, steps.observation), encode(space, steps.next_observation)
         values = state.policy.after((), features)
-        best = jnp.max(next_outputs(state.policy, values, (), following, steps.truncated), axis=-1)
+        next_values = next_outputs(state.policy, values, (), following, steps.truncated)
+        best = jnp.max(restricted(next_values, legal_actions(space, steps.next_observation)), axis=-1)
         trace = steps.reward, best, steps.continues, steps.last
         return features, lambda_returns(*trace, self.discount, self.trace_decay)
 
