@@ -49,10 +49,11 @@ def test_learning_is_that_from_a_replay_on_the_device(kind, fields):
         read = read if memory == "host" else jax.jit(read)
         found.append((carry, (rows_of(carry), index, read(carry.state.replay, index))))
     (on_device, known), (on_host, told) = found
-    # Rows follow the actions, and draws the priorities: all are the same.
+    # Rows follow the actions, and draws the priorities: all are the same, but for memories, which the parameters made.
+    near = 1e-6 if fields is MEMORY else 0
     for a, b in zip(jax.tree.leaves(known), jax.tree.leaves(told), strict=True):
         assert type(b) is np.ndarray and a.dtype == b.dtype
-        np.testing.assert_array_equal(np.asarray(a), b)
+        np.testing.assert_allclose(np.asarray(a), b, rtol=near, atol=near)
     # The parameters nearly so: of an update in a program of its own XLA may round other operations together.
     assert int(on_host.totals["loss"].count) == 60 - 40 // 10
     for name in ("policy", "target", "optimiser"):
