@@ -34,13 +34,16 @@ def main(argv: list[str]) -> int:
     from operant.commands.output import console, print_json
     from operant.core.datasets import Dataset
     from operant.core.runs import RunFolder
+    from operant.workers.masking import has_mask
 
     path = RunFolder(_exported(values))
     data, told = Dataset.load(path.path), RunFolder.open(values["directory"]).read_description()
     console().print(f"{data.rows:,} transitions in {path.path}", markup=False)
     name = values["environment"] or ("" if told["external_environment"] else told["environment"])
     if name and isinstance(data.action_space, Discrete):  # what learns from datasets today
-        console().print(f"  operant train cql {name} --dataset {path.quoted}", markup=False)
+        # Compiled toy text observes its state alone: only Gymnasium's tells masks.
+        backend = " --backend gymnasium" if has_mask(data.observation_space) else ""
+        console().print(f"  operant train cql {name} --dataset {path.quoted}{backend}", markup=False)
     if values["json"]:
         print_json({"out": str(path.path), "steps": data.rows})
     return 0

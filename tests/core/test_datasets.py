@@ -302,6 +302,9 @@ def test_the_command_line_exports(agent, tmp_path, monkeypatch, capsys):
     continuous = operant.train("ppo", "Pendulum-v1", steps=256, num_envs=2, preset="none", progress="none", out="swing")
     assert main(["export-dataset", str(continuous.folder), "--steps", "20", "--out", "swung"]) == 0
     assert "operant train cql" not in capsys.readouterr().err  # it would be refused
+    operant.train("random", "Taxi-v4", steps=64, num_envs=2, backend="gymnasium", progress="none", out="rode")
+    assert main(["export-dataset", "rode", "--steps", "20", "--out", "rides"]) == 0
+    assert "--dataset rides --backend gymnasium" in capsys.readouterr().err  # where its masks are
     assert Dataset.load("data").about["explore"] is True
     for wrong, words in ((argv, "is not empty"), (argv[:2], "--out is missing"), (["export-dataset", "no"], "--out")):
         assert main(wrong) == 2 and words in capsys.readouterr().err
