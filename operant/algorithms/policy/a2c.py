@@ -12,8 +12,8 @@ gradient of all environments together after its authors' successors (Wu et al. 2
     5.    clip the gradient's global norm and take a step of RMSProp
 
 R_t - V(s_t) is the generalised advantage estimate with lambda = 1 (the paper's, and the default): step t looks ahead to
-the end of the window, at most T steps. With T = 1 it is in the manner of the one-step
-actor-critic (Sutton & Barto 2018, 13.5).
+the end of the window, at most T steps. With T = 1 it is the one-step actor-critic (Sutton & Barto 2018, 13.5) of many
+environments, `actor-critic` in the catalogue.
 
 Deviations from the paper: means over steps and environments instead of sums; a window runs on over the ends of
 episodes, where R starts anew (from V of the true final observation where the episode was truncated); actor and critic

@@ -68,6 +68,7 @@ class DPG:
     num_epochs: int = 4
     num_minibatches: int = 4
     max_gradient_norm: float | None = 10.0
+    normalise: tuple[str, ...] = ("rewards",)
     network: Recipe = MLP((64, 64), "tanh")
     critic: Recipe = LayerNorm(MLP((128, 128), "relu"))
     optimiser: Optimiser = Adam()
@@ -78,6 +79,8 @@ class DPG:
         check_bounds(spec.action_space)
         if len(features_shape(spec.observation_space)) > 1 or has_memory(self.network, spec.observation_space):
             raise OperantError("DPG's critic reads one vector of features and actions: no images, no memory")
+        if unknown := set(self.normalise) - {"rewards"}:
+            raise OperantError(f"DPG cannot normalise {', '.join(sorted(unknown))}: it knows rewards")
         check_range(self, 1, math.inf, "num_steps", "num_epochs", "num_minibatches")
         check_range(self, 0, math.inf, "learning_rate", "critic_learning_rate", "noise")
         check_range(self, 0, 1, "discount")
@@ -115,9 +118,11 @@ class DPG:
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Array]]:
         steps, space = window.steps, context.spec.observation_space
         # 2.
-        (scale, returns), rewards = update_and_scale(
-            ReturnScale(state.scale, state.returns[window.slots]), steps.reward, steps.last, self.discount
-        )
+        scale, returns, rewards = state.scale, state.returns[window.slots], steps.reward
+        if "rewards" in self.normalise:
+            (scale, returns), rewards = update_and_scale(
+                ReturnScale(scale, returns), rewards, steps.last, self.discount
+            )
         features, following = encode(space, steps.observation), encode(space, steps.next_observation)
         next_values = action_values(state.critic, following, mu(state.policy, following))
         target = td_target(rewards, steps.continues, next_values, self.discount)
