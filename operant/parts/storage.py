@@ -22,7 +22,7 @@ from operant.parts.packing import Packing, gather
 class ReplayState(NamedTuple):
     """The ring: `blocks` pushes of `block` rows each."""
 
-    data: dict[str, Array]  # per dtype [blocks, block, columns]
+    data: dict[str, Array]  # per dtype [blocks, block, columns]; [blocks, columns] where a block is one row
     cursor: Array  # int32: the block that the next push overwrites
     filled: Array  # int32: blocks written so far, at most all
     packing: Packing  # static
@@ -33,7 +33,8 @@ class ReplayState(NamedTuple):
 
     @property
     def block(self) -> int:
-        return next(iter(self.data.values())).shape[1]
+        shape = next(iter(self.data.values())).shape
+        return shape[1] if len(shape) == 3 else 1
 
     @property
     def module(self) -> ModuleType:
@@ -90,24 +91,28 @@ class Whole:
         if not packing.leaves:
             raise OperantError("replay of transitions without a single array")
         blocks = -(-capacity // block)
-        data = {dtype: zeros((blocks, block, width), dtype, self.memory) for dtype, width in packing.widths.items()}
+        # For an axis of one row XLA picks a layout that differs in name alone, and copies the ring for it.
+        lead = (blocks,) if block == 1 else (blocks, block)
+        data = {dtype: zeros((*lead, width), dtype, self.memory) for dtype, width in packing.widths.items()}
         # Two zeros, not one shared: a state that is donated may not hold a buffer twice.
         return ReplayState(data, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), packing)
 
     def push(self, state: ReplayState, batch: PyTree) -> ReplayState:
         """Write `batch`, leaves `[block, ...]`, over the oldest block. Raises `OperantError` for another shape."""
         rows = state.packing.pack(batch)
-        for dtype, ring in state.data.items():
-            if rows[dtype].shape != ring.shape[1:]:
-                raise OperantError(f"this replay takes {ring.shape[1]} rows a push, not {rows[dtype].shape[:-1]}")
-        data = {dtype: put(ring, state.cursor, rows[dtype]) for dtype, ring in state.data.items()}
+        for told in rows.values():
+            if told.shape[:-1] != (state.block,):
+                raise OperantError(f"this replay takes {state.block} rows a push, not {told.shape[:-1]}")
+        data = {
+            dtype: put(ring, state.cursor, rows[dtype].reshape(ring.shape[1:])) for dtype, ring in state.data.items()
+        }
         filled = jnp.minimum(state.filled + 1, state.blocks)
         return state._replace(data=data, cursor=(state.cursor + 1) % state.blocks, filled=filled)
 
     def rows(self, state: ReplayState, index: Array) -> PyTree:
         """The rows at `index` int32 `[...]`, leaves `[..., *shape]`."""
         flat = state.module.reshape
-        rows = {dtype: flat(ring, (-1, ring.shape[2])) for dtype, ring in state.data.items()}
+        rows = {dtype: flat(ring, (-1, ring.shape[-1])) for dtype, ring in state.data.items()}
         return state.packing.unpack(gather(rows, index))
 
     def ring(self, state: ReplayState) -> ReplayState:

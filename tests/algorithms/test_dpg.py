@@ -91,6 +91,7 @@ def test_it_solves_the_continuous_probe():
         ({}, replace(SPEC, action_space=Box(-np.inf, np.inf, (2,))), "without bounds have no scale"),
         ({}, replace(SPEC, observation_space=Box(0, 255, (8, 8, 3), np.uint8)), "no images, no memory"),
         ({"network": GRU(8)}, SPEC, "no images, no memory"),
+        ({"critic": GRU(8)}, SPEC, "no images, no memory"),
         ({"num_minibatches": 5}, SPEC, "12 steps x environments cannot be cut into 5"),
         ({"noise": -0.1}, SPEC, "noise must be at least 0"),
         ({"discount": 1.5}, SPEC, "discount must be between"),

@@ -70,14 +70,15 @@ class DPG:
     max_gradient_norm: float | None = 10.0
     normalise: tuple[str, ...] = ("rewards",)
     network: Recipe = MLP((64, 64), "tanh")
-    critic: Recipe = LayerNorm(MLP((128, 128), "relu"))
+    critic: Recipe = LayerNorm(MLP((128, 128), "relu"))  # the network of Q(s, a)
     optimiser: Optimiser = Adam()
 
     def check(self, spec: Spec) -> None:
         if not isinstance(spec.action_space, Box):
             raise OperantError(f"DPG needs continuous actions (a Box), not {spec.action_space}: ppo or dqn serve those")
         check_bounds(spec.action_space)
-        if len(features_shape(spec.observation_space)) > 1 or has_memory(self.network, spec.observation_space):
+        memory = any(has_memory(recipe, spec.observation_space) for recipe in (self.network, self.critic))
+        if len(features_shape(spec.observation_space)) > 1 or memory:
             raise OperantError("DPG's critic reads one vector of features and actions: no images, no memory")
         if unknown := set(self.normalise) - {"rewards"}:
             raise OperantError(f"DPG cannot normalise {', '.join(sorted(unknown))}: it knows rewards")
