@@ -178,19 +178,22 @@ def agents_of(
 
 
 def announced(description: dict[str, Any], asked: int, driver: Any) -> str:
-    """What is about to happen: the backend that was taken, where it runs, and steps that were rounded up."""
+    """What is about to happen: the backend that was taken, where it runs, what was rounded up or will be in vain."""
     window = driver.steps_per_iteration
     placing = getattr(driver, "placing", getattr(driver.environment, "placing", ""))
     steps, seeds = description["steps"], len(description["seeds"])
     settings = math.prod(map(len, description["grid"].values()))
     rounded = f" ({asked:,} rounded up to whole windows of {window:,})" if steps != asked else ""
     where, kind = f"{description['backend']} backend, {description['num_envs']} environments{placing}", "steps"
+    warmup = getattr(driver.members[0], "warmup", 0)
+    vain = isinstance(warmup, int) and warmup >= steps and not description["dataset"]
     if dataset := description["dataset"]:
         where, kind = f"{dataset['rows']:,} transitions of {dataset['source']}", "gradient steps"
     return (
         f"{description['algorithm']} on {description['environment']}: {where}, {steps:,} {kind}{rounded}"
         + (f", {settings} settings of {seeds // settings} seeds" if settings > 1 else "")
         + (f", {seeds} seeds" if seeds > settings == 1 else "")
+        + (f"; nothing is learned, for warmup is {warmup:,} steps" if vain else "")
     )
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from operant import cli
 from operant.cli import main
 from operant.commands import algorithms, examination
 from operant.commands import train as train_command
+from operant.running import announced
 
 TINY = ("--num-envs", "2", "--num-steps", "16", "--num-minibatches", "2", "--network.hidden", "4")
 PPO = ("train", "ppo", "CartPole-v1", *TINY, "--steps", "96", "--episodes", "3")
@@ -50,6 +52,15 @@ def said(capsys, *argv):
 
 def written():
     return sorted(str(path) for path in Path().rglob("*"))
+
+
+@pytest.mark.parametrize(("steps", "dataset", "vain"), [(200, None, True), (300, None, False), (200, True, False)])
+def test_a_run_that_ends_before_its_first_update_says_so(steps, dataset, vain):
+    about = {"algorithm": "dqn", "environment": "CartPole-v1", "steps": steps, "seeds": [0], "grid": {}}
+    about |= {"backend": "compiled", "num_envs": 2, "dataset": dataset and {"rows": 9, "source": "data"}}
+    driver = SimpleNamespace(members=[operant.DQN(warmup=200)], environment=None, steps_per_iteration=20)
+    told = announced(about, steps, driver)
+    assert told.endswith("; nothing is learned, for warmup is 200 steps") == vain and ("warmup" in told) == vain
 
 
 def test_train_leaves_a_run_and_prints_one_object(capsys):
