@@ -266,6 +266,11 @@ def test_actions_without_a_distribution_are_refused():
         PLAIN.check(dataclasses.replace(SPEC, action_space=Text(3)))
 
 
+def test_actions_without_bounds_are_refused():
+    with pytest.raises(OperantError, match="without bounds have no scale"):
+        PLAIN.check(dataclasses.replace(SPEC, action_space=Box(-np.inf, np.inf, (2,), np.float32)))
+
+
 def test_no_two_arrays_of_a_fresh_state_share_a_buffer():
     leaves = jax.tree.leaves(GENERAL.init(jax.random.key(0), SPEC))
     assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)

@@ -24,7 +24,7 @@ from operant.contracts import Context, Episodes, Spec, Window
 from operant.equations import discounted_returns, policy_gradient
 from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.heads import Actor, check_actions, flat_actions, shaped_actions
+from operant.parts.heads import Actor, check_actions, check_bounds, flat_actions, shaped_actions
 from operant.parts.masks import action_mask
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser, descend
@@ -49,6 +49,7 @@ class REINFORCE:
 
     def check(self, spec: Spec) -> None:
         check_actions(spec)
+        check_bounds(spec.action_space)
         check_range(self, 0, 1, "discount")
         check_range(self, 0, math.inf, "learning_rate")
         check_positive(self, "max_gradient_norm")
