@@ -62,7 +62,8 @@ def main() -> int:
         apart &= intervals["rainbow"][0] > intervals["dqn"][1]
     if options.markdown:
         games = " ".join(options.games)
-        command = f"python benchmarks/rainbow.py --games {games} --steps {options.steps} --seeds {options.seeds}"
+        command = f"python benchmarks/rainbow.py --games {games} --steps {options.steps} --num-envs {options.num_envs}"
+        command += f" --seeds {options.seeds}"
         said = f"`{command}`: MinAtar's\noriginal protocol, an update every {options.num_envs} frames."
         options.markdown.write_text(
             "\n".join(["# Rainbow beside DQN", "", said, "", HEAD, *lines]) + "\n", encoding="utf-8"

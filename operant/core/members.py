@@ -49,9 +49,10 @@ class Members(ABC):
             check_fields(member)
             member.check(spec)
             if isinstance(member, Divisible) and member.in_parts(spec) is not None:
+                other = "" if spec.rows else ", or train on the gymnasium backend"
                 raise OperantError(
                     f"{type(member).__name__}'s replay is in the host's memory, which training in one program does not "
-                    "reach: keep it in the device's, or train on the gymnasium backend"
+                    f"reach: keep it in the device's{other}"
                 )
         self.members = members
         if several:

@@ -258,6 +258,7 @@ class Larger(Truncation):
         ({"environment": "CartPole-v1"}, r"the dataset observes float32\[1\], but CartPole-v1 float32\[4\]"),
         ({"environment": Larger()}, "actions are 2 numbers from 0, but those of Larger 4 numbers from 0"),
         ({"dataset": "nowhere"}, "nowhere is no dataset"),
+        ({"replay": Uniform(500, Whole("host"))}, "does not reach: keep it in the device's$"),
         ({"dataset": of_probe(rows=20)}, "a dataset is named by its folder, or minari:ID, not Dataset: save it first"),
     ],
 )
