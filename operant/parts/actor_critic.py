@@ -27,7 +27,7 @@ from operant.parts.heads import (
     tied,
 )
 from operant.parts.masks import action_mask
-from operant.parts.minibatches import epochs
+from operant.parts.minibatches import check_minibatches, epochs
 from operant.parts.networks import Recipe
 from operant.parts.normalisers import Moments, ReturnScale, normalise, update, update_and_scale
 from operant.parts.optimisers import Optimiser, descend
@@ -104,14 +104,8 @@ class ActorCritic:
         """Raise `OperantError` where a window cannot be cut into so many equal minibatches."""
         memory = has_memory(self.network, spec.observation_space)
         columns = spec.num_envs * (1 if memory else self.num_steps)
-        if columns % num_minibatches:
-            what = "environments (with memory a window's steps stay together)" if memory else "steps x environments"
-            fitting = [n for n in range(1, columns + 1) if columns % n == 0]
-            near = [max(n for n in fitting if n < num_minibatches), *(n for n in fitting if n > num_minibatches)][:2]
-            raise OperantError(
-                f"{columns} {what} cannot be cut into {num_minibatches} equal minibatches: "
-                f"{' or '.join(map(str, near))} would do"
-            )
+        whole = "environments (with memory a window's steps stay together)"
+        check_minibatches(columns, num_minibatches, whole if memory else "steps x environments")
 
     def window(self) -> Steps:
         return Steps(self.num_steps)

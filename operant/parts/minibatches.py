@@ -6,8 +6,20 @@ from typing import Any
 import jax
 
 from operant.contracts import Array, PyTree
+from operant.errors import OperantError
 from operant.parts.packing import Packing
 from operant.parts.permutation import permutation
+
+
+def check_minibatches(columns: int, num_minibatches: int, what: str = "steps x environments") -> None:
+    """Raise `OperantError` where so many `columns` cannot be cut into equal minibatches, with numbers that would do."""
+    if columns % num_minibatches:
+        fitting = [n for n in range(1, columns + 1) if columns % n == 0]
+        near = [max(n for n in fitting if n < num_minibatches), *(n for n in fitting if n > num_minibatches)][:2]
+        raise OperantError(
+            f"{columns} {what} cannot be cut into {num_minibatches} equal minibatches: "
+            f"{' or '.join(map(str, near))} would do"
+        )
 
 
 def epochs(

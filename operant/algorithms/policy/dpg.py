@@ -35,7 +35,7 @@ from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
 from operant.parts.heads import Network, check_bounds, flat_actions, has_memory, num_outputs, shaped_actions
 from operant.parts.layer_norm import LayerNorm
-from operant.parts.minibatches import epochs
+from operant.parts.minibatches import check_minibatches, epochs
 from operant.parts.networks import MLP, Recipe
 from operant.parts.normalisers import Moments, ReturnScale, update_and_scale
 from operant.parts.optimisers import Adam, Optimiser, descend
@@ -86,11 +86,7 @@ class DPG:
         check_range(self, 0, math.inf, "learning_rate", "critic_learning_rate", "noise")
         check_range(self, 0, 1, "discount")
         check_positive(self, "max_gradient_norm")
-        if self.num_steps * spec.num_envs % self.num_minibatches:
-            total = self.num_steps * spec.num_envs
-            raise OperantError(
-                f"{total} steps x environments cannot be cut into {self.num_minibatches} equal minibatches"
-            )
+        check_minibatches(self.num_steps * spec.num_envs, self.num_minibatches)
 
     def window(self) -> Steps:
         return Steps(self.num_steps)

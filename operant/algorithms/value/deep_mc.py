@@ -19,12 +19,12 @@ from jax import Array
 
 from operant.contracts import Context, Episodes, Spec, Window
 from operant.equations import expected_value
-from operant.errors import OperantError
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
 from operant.parts.exploration import EpsilonGreedy, Exploration, chances
 from operant.parts.latest_q import LatestQ, State, rows_of
 from operant.parts.masks import legal_actions
+from operant.parts.minibatches import check_minibatches
 from operant.parts.monte_carlo import episode_returns
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser
@@ -45,11 +45,9 @@ class DeepMC(LatestQ):
     def check(self, spec: Spec) -> None:
         super().check(spec)
         check_range(self, 1, math.inf, "num_epochs", "num_minibatches")
-        if spec.time_limit is not None and spec.time_limit * spec.num_envs % self.num_minibatches:
-            raise OperantError(
-                f"{spec.num_envs} episodes of at most {spec.time_limit} steps cannot be cut into "
-                f"{self.num_minibatches} equal minibatches"
-            )
+        if spec.time_limit is not None:
+            what = f"steps of {spec.num_envs} episodes of at most {spec.time_limit}"
+            check_minibatches(spec.time_limit * spec.num_envs, self.num_minibatches, what)
 
     def window(self) -> Episodes:
         return Episodes()

@@ -20,7 +20,6 @@ from jax import Array
 
 from operant.contracts import Context, Spec, Steps, Window
 from operant.equations import lambda_returns
-from operant.errors import OperantError
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
 from operant.parts.exploration import EpsilonGreedy, Exploration
@@ -28,6 +27,7 @@ from operant.parts.heads import next_outputs
 from operant.parts.latest_q import LatestQ, State, rows_of
 from operant.parts.layer_norm import LayerNorm
 from operant.parts.masks import legal_actions, restricted
+from operant.parts.minibatches import check_minibatches
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Optimiser, RAdam
 from operant.parts.schedules import Linear, Scalar
@@ -50,11 +50,7 @@ class PQN(LatestQ):
         super().check(spec)
         check_range(self, 0, 1, "trace_decay")
         check_range(self, 1, math.inf, "num_steps", "num_epochs", "num_minibatches")
-        if self.num_steps * spec.num_envs % self.num_minibatches:
-            total = self.num_steps * spec.num_envs
-            raise OperantError(
-                f"{total} steps x environments cannot be cut into {self.num_minibatches} equal minibatches"
-            )
+        check_minibatches(self.num_steps * spec.num_envs, self.num_minibatches)
 
     def window(self) -> Steps:
         return Steps(self.num_steps)
