@@ -154,7 +154,7 @@ def test_layers_are_normalised_before_their_activation():
 def test_check_says_what_is_wrong():
     for algorithm, words in (
         (PQN(num_steps=5, num_minibatches=4), "10 steps x environments cannot be cut into 4"),
-        (DeepMC(num_minibatches=4), "2 episodes of at most 5 steps cannot be cut into 4"),
+        (DeepMC(num_minibatches=4), "10 steps of 2 episodes of at most 5 cannot be cut into 4"),
         (DeepSARSA(network=GRU(4, (4,))), "memory"),
         (DeepSARSA(network=Noisy(MLP(()))), "explores by its rule"),
         (PQN(trace_decay=1.5), "trace_decay"),

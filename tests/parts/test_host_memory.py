@@ -33,10 +33,14 @@ def rows_of(carry):
 
 
 MEMORY = {"kind": DRQN, "network": GRU(4, (4,)), "burn_in": 2}
-CASES = [(Uniform, {}), (Prioritised, {"n_step": 3}), (Prioritised, MEMORY)]
+CASES = [
+    pytest.param(Uniform, {}, id="uniform"),
+    pytest.param(Prioritised, {"n_step": 3}, id="prioritised-3"),
+    pytest.param(Prioritised, MEMORY, id="drqn", marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize(("kind", "fields"), CASES, ids=["uniform", "prioritised-3", "drqn"])
+@pytest.mark.parametrize(("kind", "fields"), CASES)
 def test_learning_is_that_from_a_replay_on_the_device(kind, fields):
     found = []
     for memory in ("device", "host"):
