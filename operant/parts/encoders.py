@@ -38,7 +38,12 @@ def is_channels_first(space: Box) -> bool:
 
 def is_bounded(space: Box) -> bool:
     """Whether every bound is a scale, and not a way of writing "unbounded"."""
-    return bool((np.abs(space.low) < LARGEST_BOUND).all() and (np.abs(space.high) < LARGEST_BOUND).all())
+    return bool(_known(space.low).all() and _known(space.high).all())
+
+
+def _known(bound: np.ndarray) -> np.ndarray:
+    # As floats: the lowest integer has no absolute value among its kind.
+    return np.abs(bound.astype(float)) < LARGEST_BOUND
 
 
 def encode(space: gymnasium.Space, observation: Any) -> Array:
@@ -80,7 +85,7 @@ def encode(space: gymnasium.Space, observation: Any) -> Array:
 
 def _scales(space: Box) -> tuple[np.ndarray, np.ndarray]:
     """The centre and the radius, float32 in the shape of `space`, that each entry is scaled by: 0 and 1 for most."""
-    known = (np.abs(space.low) < LARGEST_BOUND) & (np.abs(space.high) < LARGEST_BOUND) & (space.high > space.low)
+    known = _known(space.low) & _known(space.high) & (space.high > space.low)
     low, high = np.where(known, space.low, -1.0), np.where(known, space.high, 1.0)
     centre, radius = (high + low) / 2, (high - low) / 2
     far = (np.maximum(-low, high) > LARGE) | (radius < SMALL)

@@ -36,6 +36,7 @@ CASES = {
     "scalar": (Box(0.0, 20.0, ()), lambda x: x[..., None] / 10 - 1),
     "unbounded": (Box(-np.inf, np.inf, (4,)), lambda x: x),
     "written as the largest float": (Box(-3.4e38, 3.4e38, (2,)), lambda x: x),
+    "written as the lowest integer": (Box(-(2**31), 5, (2,), np.int32), lambda x: x),
     "float64": (Box(-20.0, 20.0, (3,), np.float64), lambda x: x / 20),
     "integer vector": (Box(0, 100, (3,), np.int32), lambda x: x / 50 - 1),
     "signed bytes": (Box(-128, 127, (2,), np.int8), lambda x: (x + 0.5) / 127.5),
