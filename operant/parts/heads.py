@@ -13,8 +13,9 @@ from operant.contracts import Array, Spec
 from operant.errors import OperantError
 from operant.parts.distributions import Categorical, MultiCategorical, Normal
 from operant.parts.encoders import features_shape, is_bounded
+from operant.parts.layers import Linear
 from operant.parts.masks import masked
-from operant.parts.networks import Linear, Recipe
+from operant.parts.networks import Recipe
 from operant.parts.spreads import Independent, Spread, StateDependent
 from operant.parts.value_networks import head_of
 from operant.workers.masking import check_mask

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from operant.errors import OperantError
-from operant.parts.networks import MLP, Convolution, Linear, Recipe
+from operant.parts.layers import Convolution, Linear
+from operant.parts.networks import MLP, Recipe
 
 BODY = MLP((120, 84), "relu", "uniform")
 SMALLEST = 1e-5  # added to the variance

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from operant.errors import OperantError
-from operant.parts.orthogonal import orthogonal
+from operant.parts.layers import Convolution, Linear
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -26,65 +26,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
 }
 HIDDEN_GAIN = math.sqrt(2.0)
-# Kernels up to this are one product of copied patches, kernel^2 times the image in memory.
-LARGEST_PATCH = 4
 
 Recipe: TypeAlias = Callable[[Array, tuple[int, ...]], Any]
-
-
-def initial_weight(key: Array, shape: tuple[int, int], gain: float | None) -> Array:
-    """A weight `[in, out]`: orthogonal times `gain` (Saxe et al. 2014), or uniform +-1/sqrt(in) for None."""
-    if gain is not None:
-        return orthogonal(key, shape, gain)
-    bound = 1.0 / math.sqrt(shape[0])
-    return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
-
-
-class Linear(eqx.Module):
-    """x @ weight + bias on `[..., in]`; zero bias with orthogonal weights, uniform +-1/sqrt(in) otherwise."""
-
-    weight: Array
-    bias: Array
-
-    def __init__(self, key: Array, size_in: int, size_out: int, gain: float | None):
-        key_weight, key_bias = jax.random.split(key)
-        self.weight = initial_weight(key_weight, (size_in, size_out), gain)
-        bound = 0.0 if gain is not None else 1.0 / math.sqrt(size_in)
-        self.bias = jax.random.uniform(key_bias, (size_out,), jnp.float32, -1.0, 1.0) * bound
-
-    def __call__(self, x: Array) -> Array:
-        return x @ self.weight + self.bias.reshape(*[1] * (x.ndim - 1), -1)
-
-
-class Convolution(eqx.Module):
-    """A valid 2-D convolution of one image `[H, W, C]`."""
-
-    weight: Array  # [height, width, in, out]
-    bias: Array
-    stride: int = eqx.field(static=True)
-
-    def __init__(self, key: Array, size_in: int, size_out: int, kernel: int, stride: int, gain: float | None):
-        # Orthogonal over (height * width * in) x out, as a matrix acting on patches.
-        flat = initial_weight(key, (kernel * kernel * size_in, size_out), gain)
-        self.weight = flat.reshape(kernel, kernel, size_in, size_out)
-        self.bias = jnp.zeros(size_out)
-        self.stride = stride
-
-    def __call__(self, x: Array) -> Array:
-        kernel, stride = self.weight.shape[0], self.stride
-        if kernel <= LARGEST_PATCH:
-            # As one product of all patches: XLA's convolutions are slow on the CPU within loops, and where several
-            # seeds have weights of their own.
-            ends = [side - kernel + 1 for side in x.shape[:2]]
-            corners = [(row, column) for row in range(kernel) for column in range(kernel)]
-            shifted = [x[i : ends[0] + i : stride, j : ends[1] + j : stride] for i, j in corners]
-            out = jnp.concatenate(shifted, axis=-1) @ self.weight.reshape(-1, self.weight.shape[-1])
-        else:
-            strides = (stride, stride)
-            out = jax.lax.conv_general_dilated(
-                x[None], self.weight, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )[0]
-        return out + self.bias.reshape(1, 1, -1)
 
 
 class Feedforward(eqx.Module):

@@ -12,7 +12,8 @@ import numpy as np
 from jax import Array
 
 from operant.parts.component import check_range
-from operant.parts.networks import MLP, Linear, Recipe
+from operant.parts.layers import Linear
+from operant.parts.networks import MLP, Recipe
 
 BODY = MLP((120, 84), "relu", "uniform")
 

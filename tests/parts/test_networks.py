@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from operant.errors import OperantError
-from operant.parts.networks import GRU, MLP, Convolution, Linear, MinAtarCNN, NatureCNN
+from operant.parts.layers import Convolution, Linear
+from operant.parts.networks import GRU, MLP, MinAtarCNN, NatureCNN
 from operant.parts.orthogonal import orthogonal
 
 KEY = jax.random.key(0)
@@ -104,7 +105,7 @@ def test_mlp_is_its_formula(name):
     np.testing.assert_allclose(body(x), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("kernel, stride, side", [(3, 1, 6), (4, 2, 9), (1, 1, 3), (5, 2, 10)])
+@pytest.mark.parametrize("kernel, stride, side", [(3, 1, 6), (4, 2, 9), (8, 4, 21), (1, 1, 3), (5, 2, 10)])
 def test_convolution_is_its_definition(kernel, stride, side):
     layer = Convolution(KEY, 3, 5, kernel, stride, gain=None)
     layer = eqx.tree_at(lambda c: c.bias, layer, jnp.arange(5.0))

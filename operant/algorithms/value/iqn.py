@@ -34,7 +34,7 @@ from operant.parts.component import check_range, component
 from operant.parts.deep_q import DeepQ, Goal, taken
 from operant.parts.encoders import features_shape
 from operant.parts.heads import Network
-from operant.parts.networks import Linear
+from operant.parts.layers import Linear
 from operant.parts.optimisers import Adam, Optimiser
 from operant.parts.quantiles import equally_likely, midpoints, regress
 from operant.parts.schedules import Scalar
