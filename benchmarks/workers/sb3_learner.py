@@ -1,4 +1,4 @@
-"""Stable-Baselines3's side of `mujoco.py`: PPO with the settings of Operant's preset, trained and evaluated once.
+"""Stable-Baselines3's side of `mujoco_ppo.py`: PPO with the settings of Operant's preset, trained and evaluated once.
 
     python sb3_learner.py ENVIRONMENT STEPS SEED EPISODES
 
