@@ -13,7 +13,7 @@ from operant.equations import masked_mean, squared
 from operant.errors import OperantError
 from operant.parts.component import check_range
 from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import Exploration, check_masks, choose, refuse_counts
+from operant.parts.exploration import Exploration, check_masks, legal_options, refuse_counts
 from operant.parts.heads import Network, has_memory
 from operant.parts.masks import action_mask, legal_actions, restricted, shown
 from operant.parts.minibatches import epochs
@@ -72,7 +72,8 @@ class LatestQ:
         legal = legal_actions(space, observation)
         if not explore:
             return memory, jnp.argmax(restricted(values, legal), axis=-1).astype(jnp.int32), ()
-        return memory, choose(self.exploration, key, values, context.clock.progress, legal), ()
+        options = legal_options(values, legal)
+        return memory, self.exploration.select(key, options, context.clock.progress), ()
 
     def outlook(self, policy: Network, memory: Any, observation: Any, context: Context) -> Outlook:
         space = context.spec.observation_space

@@ -15,7 +15,7 @@ from operant.errors import OperantError
 from operant.parts.bootstraps import Bootstrap, Max
 from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import EpsilonGreedy, Exploration, check_masks, choose, refuse_counts
+from operant.parts.exploration import EpsilonGreedy, Exploration, check_masks, legal_options, refuse_counts
 from operant.parts.heads import Network
 from operant.parts.in_parts import InParts
 from operant.parts.masks import action_mask, legal_actions, restricted, shown
@@ -162,7 +162,8 @@ class ReplayQ(ABC):
             return memory, jnp.argmax(restricted(values, legal), axis=-1).astype(jnp.int32), ()
         after, values = self._act(perturbed(policy, jax.random.fold_in(key, BESIDE)), memory, features)
         # What was known before the step is remembered with it, where there is any.
-        return after, choose(self.exploration, key, values, context.clock.progress, legal), memory
+        options = legal_options(values, legal)
+        return after, self.exploration.select(key, options, context.clock.progress), memory
 
     def outlook(self, policy: Any, memory: Any, observation: Any, context: Context) -> Outlook:
         space = context.spec.observation_space

@@ -17,7 +17,7 @@ from jax import Array
 from operant.contracts import Context, Online, Outlook, Ratio, Spec, Window
 from operant.errors import OperantError
 from operant.parts.component import check_range
-from operant.parts.exploration import Exploration, refuse_counts
+from operant.parts.exploration import Exploration, Options, refuse_counts
 from operant.parts.rates import Rate, check_rate, start_counts
 from operant.parts.tables import TablePolicy, num_actions, num_states, read, state_index
 
@@ -77,7 +77,7 @@ class Control:
         values = policy.at(state_index(context.spec.observation_space, observation))
         if not explore:
             return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
-        return memory, self.exploration.select(key, values, context.clock.progress), ()
+        return memory, self.exploration.select(key, Options(values), context.clock.progress), ()
 
     def outlook(self, policy: Any, memory: Any, observation: Any, context: Context) -> Outlook:
         return Outlook(policy.at(state_index(context.spec.observation_space, observation)))

@@ -15,7 +15,7 @@ from operant.contracts import Clock, Context, Spec, Step, Window
 from operant.errors import OperantError
 from operant.parts import sequences, transitions
 from operant.parts.bootstraps import Double, Munchausen
-from operant.parts.exploration import EpsilonGreedy, Greedy, Random
+from operant.parts.exploration import Boltzmann, EpsilonGreedy, Greedy, Random
 from operant.parts.networks import GRU, MLP
 from operant.parts.replay import Uniform
 from operant.parts.value_networks import Dueling, Noisy
@@ -240,20 +240,48 @@ def test_what_is_shown_of_an_illegal_action_is_no_value():
 
 
 @operant.component
-class Unaware:
+class Even:
+    """Every action alike, whatever is legal; or only what is said of them is so."""
+
+    kept: str = "nothing"
     needs_counts = False
 
-    def select(self, key, values, progress, counts=None):
-        return jnp.argmax(values, axis=-1)
+    def select(self, key, options, progress):
+        return (Greedy() if self.kept == "select" else Random()).select(key, options._replace(legal=None), progress)
 
-    def probabilities(self, values, progress, counts=None):
-        return jax.nn.softmax(values)
+    def probabilities(self, options, progress):
+        told = options if self.kept == "probabilities" else options._replace(legal=None)
+        return Random().probabilities(told, progress)
 
 
-def test_a_rule_that_cannot_be_told_and_a_mask_that_does_not_fit_are_refused():
+@operant.component
+class Best:
+    """The best value, so that it need not look at what is legal."""
+
+    needs_counts = False
+
+    def select(self, key, options, progress):
+        return jnp.argmax(options.values, axis=-1)
+
+    def probabilities(self, options, progress):
+        return jax.nn.one_hot(jnp.argmax(options.values, axis=-1), options.values.shape[-1])
+
+
+@operant.component
+class Late(Best):
+    """Keeps to what is legal in the first half of training."""
+
+    def probabilities(self, options, progress):
+        return jnp.where(progress < 0.75, Best().probabilities(options, progress), 1.0 / options.values.shape[-1])
+
+
+def test_a_rule_that_does_not_keep_to_masks_and_a_mask_that_does_not_fit_are_refused():
     for algorithm in (operant.DQN, operant.PQN):
-        algorithm(exploration=Unaware()).check(Spec(SPACE["seen"], Discrete(ACTIONS), 16))
-        with pytest.raises(OperantError, match="Unaware cannot be told which actions are legal: it takes no `legal`"):
-            algorithm(exploration=Unaware()).check(dataclasses.replace(SPEC, num_envs=16))
+        for rule in (Even(), Even("select"), Even("probabilities"), Late()):
+            algorithm(exploration=rule).check(Spec(SPACE["seen"], Discrete(ACTIONS), 16))
+            with pytest.raises(OperantError, match=f"{type(rule).__name__} may take actions that are not legal"):
+                algorithm(exploration=rule).check(dataclasses.replace(SPEC, num_envs=16))
+        for rule in (Best(), Greedy(), Random(), EpsilonGreedy(0.0), Boltzmann(1e-3)):
+            algorithm(exploration=rule).check(dataclasses.replace(SPEC, num_envs=16))
         with pytest.raises(OperantError, match="the action_mask has the shape"):
             algorithm().check(Spec(SPACE, Discrete(ACTIONS + 1), 16))

@@ -8,8 +8,16 @@ from scipy import stats
 
 from operant.errors import OperantError
 from operant.parts.component import check_fields
-from operant.parts.exploration import UCB, Boltzmann, EpsilonGreedy, Greedy, Random, chances, refuse_counts
-from operant.parts.masks import restricted
+from operant.parts.exploration import (
+    UCB,
+    Boltzmann,
+    EpsilonGreedy,
+    Greedy,
+    Options,
+    Random,
+    legal_options,
+    refuse_counts,
+)
 from operant.parts.schedules import Linear
 
 VALUES = jnp.array([0.5, 2.0, -1.0, 1.0])
@@ -18,7 +26,7 @@ COUNT = 40_000
 
 def frequencies(rule, progress=0.0, values=VALUES):
     batch = jnp.broadcast_to(values, (COUNT, len(values)))
-    actions = jax.jit(rule.select)(jax.random.key(0), batch, jnp.float32(progress))
+    actions = jax.jit(rule.select)(jax.random.key(0), Options(batch), jnp.float32(progress))
     assert actions.shape == (COUNT,) and actions.dtype == jnp.int32
     return np.bincount(actions, minlength=len(values))
 
@@ -81,10 +89,10 @@ COUNTS = jnp.array([4.0, 100.0, 9.0, 30.0])
 )
 @pytest.mark.parametrize("values", [VALUES, jnp.array([1.0, 1.0, 0.5, 1.0])])
 def test_probabilities_are_those_of_the_actions(rule, values):
-    shares = rule.probabilities(values[None], jnp.float32(0.5), COUNTS[None])
+    shares = rule.probabilities(Options(values[None], counts=COUNTS[None]), jnp.float32(0.5))
     np.testing.assert_allclose(np.sum(shares), 1.0, rtol=1e-6)
-    batch = jnp.broadcast_to(values, (COUNT, 4)), jnp.broadcast_to(COUNTS, (COUNT, 4))
-    actions = jax.jit(rule.select)(jax.random.key(1), batch[0], jnp.float32(0.5), batch[1])
+    options = Options(jnp.broadcast_to(values, (COUNT, 4)), counts=jnp.broadcast_to(COUNTS, (COUNT, 4)))
+    actions = jax.jit(rule.select)(jax.random.key(1), options, jnp.float32(0.5))
     assert actions.shape == (COUNT,) and actions.dtype == jnp.int32
     assert fits(np.bincount(actions, minlength=4), shares[0])
 
@@ -94,31 +102,29 @@ LEGAL = jnp.array([True, False, True, False])
 
 @pytest.mark.parametrize("rule", [Random(), Greedy(), EpsilonGreedy(0.3), Boltzmann(0.7), UCB(1.5)])
 def test_what_is_illegal_is_never_taken(rule):
-    told = dict(zip(("values", "counts", "legal"), (VALUES, 0 * COUNTS, LEGAL), strict=True))
-    batch = {name: jnp.broadcast_to(given, (COUNT, 4)) for name, given in told.items()}
-    batch["values"] = restricted(batch["values"], batch["legal"])
-    actions = jax.jit(rule.select)(jax.random.key(1), progress=jnp.float32(0.5), **batch)
-    shares = rule.probabilities(progress=jnp.float32(0.5), **batch)[0]
+    values, counts, legal = (jnp.broadcast_to(given, (COUNT, 4)) for given in (VALUES, 0 * COUNTS, LEGAL))
+    options = legal_options(values, legal)._replace(counts=counts)
+    actions = jax.jit(rule.select)(jax.random.key(1), options, jnp.float32(0.5))
+    shares = rule.probabilities(options, jnp.float32(0.5))[0]
     assert shares[1] == shares[3] == 0 and fits(np.bincount(actions, minlength=4), shares)
-    if not rule.needs_counts:
-        of_two = rule.probabilities(VALUES[None, ::2], jnp.float32(0.5))[0]
-        np.testing.assert_allclose(shares[::2], of_two, rtol=1e-6)
-        np.testing.assert_array_equal(chances(rule, VALUES[None], jnp.float32(0.5), LEGAL[None])[0], shares)
+    of_two = Options(VALUES[None, ::2], counts=0 * COUNTS[None, ::2])
+    np.testing.assert_allclose(shares[::2], rule.probabilities(of_two, jnp.float32(0.5))[0], rtol=1e-6)
 
 
 def test_ucb_is_value_and_width_as_the_book_writes_them():
     t = float(COUNTS.sum()) + 1  # the present choice is the t-th
     expected = np.asarray(VALUES, float) + 2.0 * np.sqrt(np.log(t) / np.asarray(COUNTS, float))
-    np.testing.assert_allclose(UCB(2.0).bounds(VALUES[None], jnp.float32(0.0), COUNTS[None])[0], expected, rtol=1e-6)
+    options = Options(VALUES[None], counts=COUNTS[None])
+    np.testing.assert_allclose(UCB(2.0).bounds(options, jnp.float32(0.0))[0], expected, rtol=1e-6)
     wide = UCB(Linear(8.0, 0.0))
-    choose = lambda progress: int(wide.select(jax.random.key(0), VALUES[None], progress, COUNTS[None])[0])  # noqa: E731
+    choose = lambda progress: int(wide.select(jax.random.key(0), options, progress)[0])  # noqa: E731
     assert choose(jnp.float32(0.0)) == 0 and choose(jnp.float32(1.0)) == 1
 
 
 def test_ucb_first_takes_what_was_never_taken():
     counts = jnp.broadcast_to(jnp.array([0.0, 5.0, 0.0, 1.0]), (COUNT, 4))
     values = jnp.broadcast_to(VALUES, (COUNT, 4))
-    actions = UCB().select(jax.random.key(0), values, jnp.float32(0.0), counts)
+    actions = UCB().select(jax.random.key(0), Options(values, counts=counts), jnp.float32(0.0))
     assert fits(np.bincount(actions, minlength=4), [1, 0, 1, 0])
 
 

@@ -28,11 +28,11 @@ class Last:
     rate: float = 0.5
     needs_counts = False
 
-    def select(self, key, values, progress, counts=None):
-        return jnp.full(values.shape[:-1], values.shape[-1] - 1)
+    def select(self, key, options, progress):
+        return jnp.full(options.values.shape[:-1], options.values.shape[-1] - 1)
 
-    def probabilities(self, values, progress, counts=None):
-        return jnp.zeros_like(values).at[..., -1].set(1.0)
+    def probabilities(self, options, progress):
+        return jnp.zeros_like(options.values).at[..., -1].set(1.0)
 
 
 def test_own_schedules_are_data_and_are_followed():

@@ -21,7 +21,7 @@ from jax import Array
 
 from operant.contracts import Context, Online, Ratio, Spec, Window
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.exploration import EpsilonGreedy, Exploration, Options
 from operant.parts.rates import Rate, Visits, check_rate, step_size
 from operant.parts.tables import num_actions, num_states, read, state_index
 from operant.parts.tabular import Errors, Row, State, in_turn
@@ -63,7 +63,8 @@ class Bandit:
         if not explore:
             return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
         # 1.
-        return memory, self.exploration.select(key, values, context.clock.progress, counts), ()
+        options = Options(values, counts=counts)
+        return memory, self.exploration.select(key, options, context.clock.progress), ()
 
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:
         state, errors = in_turn(self._update, state, window, key, context)

@@ -14,7 +14,7 @@ from jax import Array
 from operant.contracts import Context
 from operant.equations import expected_value, td_error
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.exploration import EpsilonGreedy, Exploration, Options
 from operant.parts.rates import Rate, step_size
 from operant.parts.tables import read
 from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
@@ -32,7 +32,7 @@ class ExpectedSARSA(StepByStep, Control):
         alpha, counts = step_size(self.learning_rate, state.counts, context.clock.progress, *at)
         # 2.
         following = read(table, row.next_state)
-        expected = expected_value(following, self.exploration.probabilities(following, context.clock.progress))
+        expected = expected_value(following, self.exploration.probabilities(Options(following), context.clock.progress))
         error = td_error(read(table, *at), row.reward, row.continues, expected, self.discount)
         table = table.at[at].add(alpha * error, mode="promise_in_bounds")
         return State(ActionValues(table), counts, ()), (jnp.abs(error), 1.0)

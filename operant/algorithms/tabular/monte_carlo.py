@@ -26,7 +26,7 @@ from operant.contracts import Context, Episodes, Ratio, Spec, Window
 from operant.equations import expected_value
 from operant.parts import monte_carlo
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration, Random
+from operant.parts.exploration import EpsilonGreedy, Exploration, Options, Random
 from operant.parts.monte_carlo import backwards, check_choice, episode_returns, visited
 from operant.parts.rates import Rate, Visits, step_size
 from operant.parts.tables import read, state_index
@@ -72,7 +72,7 @@ class MonteCarlo(Control):
             return memory, action, extras
         # 1. The memory is true in an episode's first step; nothing else is drawn from the key there.
         values = policy.at(state_index(context.spec.observation_space, observation))
-        uniform = Random().select(key, values, context.clock.progress)
+        uniform = Random().select(key, Options(values), context.clock.progress)
         action = jnp.where(memory, uniform, action) if explore else action
         return jnp.zeros_like(memory), action, extras
 
@@ -83,7 +83,7 @@ class MonteCarlo(Control):
         states, following = state_index(space, steps.observation), state_index(space, steps.next_observation)
         # 2.
         next_values = read(values, following)
-        cut = expected_value(next_values, self.exploration.probabilities(next_values, progress))
+        cut = expected_value(next_values, self.exploration.probabilities(Options(next_values), progress))
         returns = episode_returns(window, cut, self.discount)
         # 3.
         counted = visited(self.visits, states * values.shape[1] + steps.action, window.valid, values.size)

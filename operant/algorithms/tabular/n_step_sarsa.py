@@ -20,7 +20,7 @@ from jax import Array
 
 from operant.contracts import Context, Spec
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.exploration import EpsilonGreedy, Exploration, Options
 from operant.parts.recent import Recent
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import read
@@ -47,7 +47,7 @@ class NStepSARSA(StepByStep, Control):
         )
         # ... and for all that is left where no action will follow.
         recent = recent.drop(full).push(row)
-        drawn = self.exploration.select(key, read(table, row.next_state)[None], progress)[0]
+        drawn = self.exploration.select(key, Options(read(table, row.next_state)[None]), progress)[0]
         rest = jnp.where(row.last, recent.count, 0)
         table, ended = self._learned(table, recent, rest, (row.next_state, drawn), row.continues, progress)
         return State(ActionValues(table), (), recent.drop(rest)), (waited + ended, jnp.float32(full + rest))

@@ -24,7 +24,7 @@ from jax import Array
 from operant.contracts import Context, Episodes, Ratio, Spec, Window
 from operant.errors import OperantError
 from operant.parts.component import check_range, component
-from operant.parts.exploration import EpsilonGreedy, Exploration, is_soft
+from operant.parts.exploration import EpsilonGreedy, Exploration, Options, is_soft
 from operant.parts.monte_carlo import backwards, check_choice, episode_returns
 from operant.parts.tables import num_actions, num_states, read, state_index
 from operant.parts.tabular import ActionValues, State
@@ -73,8 +73,9 @@ class OffPolicyMC:
         if not explore:
             return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
         # 1.
-        action = self.exploration.select(key, values, context.clock.progress)
-        chances = self.exploration.probabilities(values, context.clock.progress)
+        options, progress = Options(values), context.clock.progress
+        action = self.exploration.select(key, options, progress)
+        chances = self.exploration.probabilities(options, progress)
         return memory, action, jnp.take_along_axis(chances, action[:, None], axis=-1)[:, 0]
 
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Any]]:

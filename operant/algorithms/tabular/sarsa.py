@@ -21,7 +21,7 @@ from jax import Array
 from operant.contracts import Context, Spec
 from operant.equations import td_error
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.exploration import EpsilonGreedy, Exploration, Options
 from operant.parts.rates import Rate, step_size
 from operant.parts.tables import read
 from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
@@ -53,7 +53,7 @@ class SARSA(StepByStep, Control):
         state, waited = self._learned(state, before, 1.0, (row.state, row.action), before.waits, progress)
         # ... and of this one where no action will follow.
         following = read(state.policy.action_values, row.next_state)
-        drawn = self.exploration.select(key, following[None], progress)[0]
+        drawn = self.exploration.select(key, Options(following[None]), progress)[0]
         now = Pending(row.state, row.action, row.reward, ~row.last)
         state, ended = self._learned(state, now, row.continues, (row.next_state, drawn), row.last, progress)
         # 4.

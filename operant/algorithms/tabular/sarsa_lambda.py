@@ -24,7 +24,7 @@ from jax import Array
 
 from operant.contracts import Context, Spec
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration
+from operant.parts.exploration import EpsilonGreedy, Exploration, Options
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import num_actions, num_states, read
 from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
@@ -61,7 +61,7 @@ class SARSALambda(StepByStep, Control):
         # 1. - 4. of the step that waited: this row's action is its A'.
         table, trace, waited = self._learned(table, before, one, (row.state, row.action), before.waits, progress)
         # ... and of this one where no action will follow.
-        drawn = self.exploration.select(key, read(table, row.next_state)[None], progress)[0]
+        drawn = self.exploration.select(key, Options(read(table, row.next_state)[None]), progress)[0]
         now = Carried(trace, row.state, row.action, row.reward, ~row.last)
         table, trace, ended = self._learned(table, now, row.continues, (row.next_state, drawn), row.last, progress)
         # 5.

@@ -23,7 +23,7 @@ from operant.contracts import Context, Spec
 from operant.equations import expected_value
 from operant.equations.recurrence import reverse_recurrence
 from operant.parts.component import component
-from operant.parts.exploration import EpsilonGreedy, Exploration, Greedy, refuse_counts
+from operant.parts.exploration import EpsilonGreedy, Exploration, Greedy, Options, refuse_counts
 from operant.parts.recent import Recent
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import read
@@ -55,7 +55,7 @@ class TreeBackup(StepByStep, Control):
         def judged(table: Array, states: Array) -> tuple[Array, Array, Array]:
             """Action values, the policy's probabilities, and the values that they give, of some states."""
             values = read(table, states)
-            probabilities = self.target_policy.probabilities(values, progress)
+            probabilities = self.target_policy.probabilities(Options(values), progress)
             return values, probabilities, expected_value(values, probabilities)
 
         def learned(tau: Array, loop: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ from operant.contracts import Context, Episodes, Spec, Window
 from operant.equations import expected_value
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
-from operant.parts.exploration import EpsilonGreedy, Exploration, chances
+from operant.parts.exploration import EpsilonGreedy, Exploration, legal_options
 from operant.parts.latest_q import LatestQ, State, rows_of
 from operant.parts.masks import legal_actions
 from operant.parts.minibatches import check_minibatches
@@ -57,7 +57,7 @@ class DeepMC(LatestQ):
         # 2. Only where an episode was cut is what followed it looked at.
         next_values = state.policy.after((), encode(space, steps.next_observation))
         legal = legal_actions(space, steps.next_observation)
-        policy = chances(self.exploration, next_values, context.clock.progress, legal)
+        policy = self.exploration.probabilities(legal_options(next_values, legal), context.clock.progress)
         returns = episode_returns(window, expected_value(next_values, policy), self.discount)
         # 3.
         rows = rows_of(encode(space, steps.observation), steps.action, returns, window.valid)

@@ -23,7 +23,7 @@ from operant.contracts import Context, Spec, Steps, Window
 from operant.equations import expected_value, td_target
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
-from operant.parts.exploration import Boltzmann, Exploration, chances, choose
+from operant.parts.exploration import Boltzmann, Exploration, legal_options
 from operant.parts.heads import next_outputs
 from operant.parts.latest_q import LatestQ, State, rows_of
 from operant.parts.masks import legal_actions
@@ -58,10 +58,11 @@ class DeepSARSA(LatestQ):
         next_values = next_outputs(state.policy, values, (), following, steps.truncated)
         flat = next_values.reshape(-1, next_values.shape[-1])
         legal = jax.tree.map(lambda mask: mask.reshape(flat.shape), legal_actions(space, steps.next_observation))
+        options = legal_options(flat, legal)
         if self.expected:
-            value = expected_value(flat, chances(self.exploration, flat, progress, legal))
+            value = expected_value(flat, self.exploration.probabilities(options, progress))
         else:
-            drawn = choose(self.exploration, key, flat, progress, legal).reshape(steps.action.shape)
+            drawn = self.exploration.select(key, options, progress).reshape(steps.action.shape)
             taken = jnp.concatenate([steps.action[1:], drawn[-1:]])
             action = jnp.where(steps.last, drawn, taken).reshape(-1)
             value = jnp.take_along_axis(flat, action[:, None], axis=-1)

@@ -26,7 +26,7 @@ from jax import Array
 from operant.contracts import Context, Online, Outlook, Ratio, Spec, Window
 from operant.equations import expected_value, td_error
 from operant.parts.component import check_range, component
-from operant.parts.exploration import EpsilonGreedy, Exploration, refuse_counts
+from operant.parts.exploration import EpsilonGreedy, Exploration, Options, refuse_counts
 from operant.parts.schedules import Scalar, at
 from operant.parts.tables import num_actions, read
 from operant.parts.tiles import Tiles
@@ -79,7 +79,7 @@ class SemiGradientSARSA:
         values = action_values(policy, self.tiles.features(context.spec.observation_space, observation))
         if not explore:
             return memory, jnp.argmax(values, axis=-1).astype(jnp.int32), ()
-        return memory, self.exploration.select(key, values, context.clock.progress), ()
+        return memory, self.exploration.select(key, Options(values), context.clock.progress), ()
 
     def outlook(self, policy: Array, memory: Any, observation: Any, context: Context) -> Outlook:
         return Outlook(action_values(policy, self.tiles.features(context.spec.observation_space, observation)))
@@ -101,7 +101,7 @@ class SemiGradientSARSA:
             weights = weights.at[before.action, before.tiles].add(alpha * error)
             # 2. and the end by truncation
             values = action_values(weights, after)
-            cut = expected_value(values, self.exploration.probabilities(values, progress))
+            cut = expected_value(values, self.exploration.probabilities(Options(values), progress))
             value = jnp.sum(read(weights, action, tiles))
             weights = weights.at[action, tiles].add(
                 last * alpha * td_error(value, reward, continues, cut, self.discount)
