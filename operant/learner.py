@@ -26,6 +26,7 @@ from operant.environments.spaces import environment_action, learner_space
 from operant.errors import OperantError
 from operant.synonyms import LEARNER
 from operant.words import unknown_name
+from operant.workers.masking import refuse_ignored
 
 
 class Learner:
@@ -75,6 +76,7 @@ class Learner:
         self.observation_space, self.action_space = spec.observation_space, spec.action_space
         self.algorithm, self.seed, self.num_envs = algorithm, seed, spec.num_envs
         name = "the environment" if isinstance(environment, Spec) else name_of(environment)
+        refuse_ignored(algorithm, spec.observation_space, name)
         self._name = entry.name if entry else type(algorithm).__name__
         self._loop = Loop(algorithm, dataclasses.replace(spec, action_space=learner_space(spec.action_space)), name)
         self._carry, self._iteration = self._loop.start(seed), 0

@@ -28,7 +28,7 @@ from operant.environments.host import Host
 from operant.environments.make import EnvironmentLike, first_of, is_made, name_of, release
 from operant.errors import OperantError
 from operant.parts.describe import fields_of
-from operant.workers.masking import has_mask
+from operant.workers.masking import has_mask, refuse_ignored
 
 EVALUATION_ENVS = 10  # on the host
 INSTEAD = "give a class, a factory or an id in place of an instance"
@@ -82,9 +82,11 @@ def _check_world(algorithm: Any, environment: EnvironmentLike, world: Compiled |
     if isinstance(world, Host) and asked is not None and world.num_envs != asked:
         how = "pass its class or a factory to have several" if world.num_envs == 1 else "leave num_envs out"
         raise OperantError(f"{name_of(environment)} is {world.num_envs} environments already, not {asked}: {how}")
-    if has_mask(world.observation_space) and not getattr(algorithm, "masks", False):
+    try:
+        refuse_ignored(algorithm, world.observation_space, name_of(environment))
+    except OperantError:
         release(world)
-        raise OperantError(f"{type(algorithm).__name__} does not honour the action_mask of {name_of(environment)}")
+        raise
 
 
 def selection_of(driver: Any, environment: EnvironmentLike, description: dict[str, Any]) -> Selection | None:

@@ -7,6 +7,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 import operant
 from operant.catalogue import RAINBOW
+from operant.contracts import Spec
 from operant.core import episodes
 from operant.errors import DivergedError, OperantError
 from operant.parts.bootstraps import Munchausen
@@ -164,6 +165,8 @@ def test_who_does_not_know_masks_is_refused(tmp_path):
     with pytest.raises(OperantError, match="Ignorant does not honour the action_mask of Tempting"):
         operant.train(Ignorant(), Tempting(), steps=100, out=tmp_path / "run", progress="none")
     assert not (tmp_path / "run").exists()
+    with pytest.raises(OperantError, match="DPG does not honour the action_mask of the environment"):
+        operant.Learner("dpg", Spec(MASKED, Box(-1.0, 1.0, (4,)), 1))
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from operant.parts.heads import (
 from operant.parts.masks import action_mask
 from operant.parts.minibatches import check_minibatches, epochs
 from operant.parts.networks import Recipe
-from operant.parts.normalisers import Moments, ReturnScale, normalise, update, update_and_scale
+from operant.parts.normalisers import Moments, ReturnScale, normalise, scaled_rewards, update
 from operant.parts.optimisers import Optimiser, descend
 from operant.parts.spreads import Independent, Spread
 
@@ -149,16 +149,13 @@ class ActorCritic:
         steps, policy, spec = window.steps, state.policy, context.spec
         features = self._features(policy, steps.observation, spec)
         following = self._features(policy, steps.next_observation, spec)
-        memory, returns = jax.tree.map(lambda leaf: leaf[window.slots], state.carried)
+        memory = jax.tree.map(lambda leaf: leaf[window.slots], state.carried.memory)
         critic = tied(policy.actor, state.critic)
         remembered, values, after = critic.unroll(memory, features, steps.last)
         next_values = next_outputs(critic, values, after, following, steps.truncated)[..., 0]
         values = values[..., 0]
-        scale, rewards = state.scale, steps.reward
-        if "rewards" in self.normalise:
-            (scale, returns), rewards = update_and_scale(
-                ReturnScale(scale, returns), rewards, steps.last, self.discount
-            )
+        before = ReturnScale(state.scale, state.carried.returns)
+        (scale, returns), rewards = scaled_rewards(self.normalise, before, window, self.discount)
         advantages, targets = self.judged(state, window, features, rewards, values, next_values, context)
         action = flat_actions(spec.action_space, steps.action)
         mask = action_mask(spec.observation_space, steps.observation)
@@ -168,7 +165,7 @@ class ActorCritic:
             moments = update(policy.moments, encode(spec.observation_space, steps.observation))
             policy = policy._replace(moments=moments)
         put = lambda whole, part: whole.at[window.slots].set(part)  # noqa: E731
-        carried = jax.tree.map(put, state.carried, Carried(remembered, returns))
+        carried = Carried(jax.tree.map(put, state.carried.memory, remembered), returns)
         state = state._replace(policy=policy, carried=carried, scale=scale)
         metrics = {
             "explained_variance": explained_variance(values, targets),

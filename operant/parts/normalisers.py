@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from operant.contracts import Window
+
 
 class Moments(NamedTuple):
     """Mean and (population) variance of everything seen; mean 0 and variance 1 before anything was."""
@@ -85,3 +87,15 @@ def update_and_scale(
     spread = moments.variance > jnp.finfo(jnp.float32).tiny  # below it rsqrt may be infinite
     scale = jnp.where(spread, jax.lax.rsqrt(moments.variance), 1.0)
     return ReturnScale(moments, carry), jnp.clip(rewards * scale, -clip, clip)
+
+
+def scaled_rewards(
+    names: tuple[str, ...], state: ReturnScale, window: Window, discount: Array | float
+) -> tuple[ReturnScale, Array]:
+    """`update_and_scale` in the slots that `window` continues; where "rewards" is not among `names`, all as it is."""
+    rewards, last = window.steps.reward, window.steps.last
+    if "rewards" not in names:
+        return state, rewards
+    begun = state._replace(returns=state.returns[window.slots])
+    after, rewards = update_and_scale(begun, rewards, last, discount)
+    return after._replace(returns=state.returns.at[window.slots].set(after.returns)), rewards

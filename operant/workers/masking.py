@@ -45,6 +45,12 @@ def check_mask(observation_space: gymnasium.Space, action_space: gymnasium.Space
         raise OperantError("nothing is observed beside the action_mask: a constant will do")
 
 
+def refuse_ignored(algorithm: Any, observation_space: gymnasium.Space, name: str) -> None:
+    """Raise `OperantError` where the observations, of `name`, carry a mask and the algorithm does not know masks."""
+    if has_mask(observation_space) and not getattr(algorithm, "masks", False):
+        raise OperantError(f"{type(algorithm).__name__} does not honour the action_mask of {name}")
+
+
 def legal(mask: Any) -> np.ndarray:
     """A mask, or a batch of them, as booleans `[..., sum(nvec)]`."""
     return np.concatenate(mask if isinstance(mask, tuple) else (mask,), axis=-1).astype(bool)

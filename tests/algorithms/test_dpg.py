@@ -11,6 +11,7 @@ from gymnasium.spaces import Box, Discrete
 
 from operant.algorithms.policy.dpg import DPG, mu
 from operant.contracts import Clock, Context, Spec, Step, Window
+from operant.core.loop import severed
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 from operant.parts.optimisers import SGD
@@ -63,7 +64,16 @@ def test_one_update_is_the_equations():
     step = 0.1 * x.reshape(-1, FEATURES).T @ slope.reshape(-1, ACTIONS) / delta.size
     np.testing.assert_allclose(after.policy.head.weight, theta + step, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(metrics["value_loss"], np.mean(delta**2) / 2, rtol=1e-4)
-    np.testing.assert_allclose(after.returns, running, rtol=1e-5)
+    np.testing.assert_allclose(after.carried, running, rtol=1e-5)
+
+
+def test_an_episode_that_is_cut_by_hand_ends_its_running_returns():
+    first, second = window(), window()
+    after, _ = LINEAR.learn(LINEAR.init(jax.random.key(0), SPEC), first, jax.random.key(1), CONTEXT)
+    assert np.abs(after.carried).min() > 1e-3
+    alone, _ = LINEAR.learn(LINEAR.init(jax.random.key(0), SPEC), second, jax.random.key(1), CONTEXT)
+    anew, _ = LINEAR.learn(severed(after), second, jax.random.key(1), CONTEXT)
+    np.testing.assert_array_equal(anew.carried, alone.carried)
 
 
 def test_exploring_adds_noise_that_ends_at_the_bounds_and_greedy_acting_none():

@@ -37,7 +37,7 @@ from operant.parts.heads import Network, check_bounds, flat_actions, has_memory,
 from operant.parts.layer_norm import LayerNorm
 from operant.parts.minibatches import check_minibatches, epochs
 from operant.parts.networks import MLP, Recipe
-from operant.parts.normalisers import Moments, ReturnScale, update_and_scale
+from operant.parts.normalisers import Moments, ReturnScale, scaled_rewards
 from operant.parts.optimisers import Adam, Optimiser, descend
 from operant.parts.schedules import Linear, Scalar, at
 
@@ -46,7 +46,7 @@ class State(NamedTuple):
     policy: Network  # mu before its tanh
     critic: Network  # Q of features and action
     optimiser: tuple[Any, Any]
-    returns: Array  # `[B]`, discounted sums of past rewards
+    carried: Array  # `[B]`, discounted sums of past rewards
     scale: Moments  # of these
 
 
@@ -115,11 +115,8 @@ class DPG:
     def learn(self, state: State, window: Window, key: Array, context: Context) -> tuple[State, dict[str, Array]]:
         steps, space = window.steps, context.spec.observation_space
         # 2.
-        scale, returns, rewards = state.scale, state.returns[window.slots], steps.reward
-        if "rewards" in self.normalise:
-            (scale, returns), rewards = update_and_scale(
-                ReturnScale(scale, returns), rewards, steps.last, self.discount
-            )
+        before = ReturnScale(state.scale, state.carried)
+        (scale, returns), rewards = scaled_rewards(self.normalise, before, window, self.discount)
         features, following = encode(space, steps.observation), encode(space, steps.next_observation)
         next_values = action_values(state.critic, following, mu(state.policy, following))
         target = td_target(rewards, steps.continues, next_values, self.discount)
@@ -130,7 +127,6 @@ class DPG:
         step = lambda learner, minibatch: self._update(learner, minibatch, context)  # noqa: E731
         learner, metrics = epochs(step, learner, rows, key, self.num_epochs, self.num_minibatches)
         actor, critic, optimiser = learner
-        returns = state.returns.at[window.slots].set(returns)
         return State(actor, critic, optimiser, returns, scale), jax.tree.map(jnp.mean, metrics)
 
     def _update(self, learner: tuple, rows: Rows, context: Context) -> tuple[tuple, dict[str, Array]]:
