@@ -68,9 +68,10 @@ class Loop:
         self.steps_per_iteration = self.length * self.num_envs
         self.rollout = Rollout(spec, self.length, self.episodic)
         parts = algorithm.in_parts(spec) if isinstance(algorithm, Divisible) else None
-        whole = jax.jit(self._learn_and_examine, donate_argnums=1)
-        self._learn: Callable[..., HostCarry] = whole if parts is None else partial(self._learn_in_parts, parts)
-        self._key, self._examine = jax.jit(self._key_of_learning), jax.jit(self._examined)
+        # One program, unless one cannot hold the state: then those of the parts, and these two.
+        self._key, self._examine = jax.jit(self._key_of_learning, inline=True), jax.jit(self._examined, inline=True)
+        whole = jax.jit(partial(self._iterate, self._learn_whole), donate_argnums=1)
+        self._learn: Callable[..., HostCarry] = whole if parts is None else partial(self._iterate, parts)
         self._cleared = jax.jit(cleared)
 
     def start(self, seed: int) -> HostCarry:
@@ -119,22 +120,22 @@ class Loop:
         totals = {name: Ratio(jnp.float32(0), jnp.float32(0)) for name in names}
         return HostCarry(key, state, totals, well())
 
-    def _learn_and_examine(
-        self, algorithm: Any, carry: HostCarry, window: Window, ratios: dict[str, Ratio], clock: Clock
+    def _iterate(
+        self,
+        learn: Callable[..., tuple[Any, dict]],
+        algorithm: Any,
+        carry: HostCarry,
+        window: Window,
+        ratios: dict[str, Ratio],
+        clock: Clock,
     ) -> HostCarry:
-        key, before = self._key_of_learning(carry.key, clock), (carry.state.policy, carry.totals, carry.health)
-        state, metrics = algorithm.learn(carry.state, window, key, Context(self.spec, clock))
-        policy, totals, health = self._examined(before, state.policy, window, metrics, ratios, clock)
-        return HostCarry(carry.key, state._replace(policy=policy), totals, health)
-
-    def _learn_in_parts(
-        self, parts: Any, algorithm: Any, carry: HostCarry, window: Window, ratios: dict[str, Ratio], clock: Clock
-    ) -> HostCarry:
-        """`_learn_and_examine` as several programs, where one cannot hold the state."""
         key, before = self._key(carry.key, clock), (carry.state.policy, carry.totals, carry.health)
-        state, metrics = parts(algorithm, carry.state, window, key, clock)
+        state, metrics = learn(algorithm, carry.state, window, key, clock)
         policy, totals, health = self._examine(before, state.policy, window, metrics, ratios, clock)
         return HostCarry(carry.key, state._replace(policy=policy), totals, health)
+
+    def _learn_whole(self, algorithm: Any, state: Any, window: Window, key: Array, clock: Clock) -> tuple[Any, dict]:
+        return algorithm.learn(state, window, key, Context(self.spec, clock))
 
     def _key_of_learning(self, key: Array, clock: Clock) -> Array:
         return keys.role(key, keys.LEARN, clock.iteration)
