@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
 
 import operant
 from operant.core import checkpoint
+from operant.core.datasets import Dataset
 from operant.parts.networks import GRU, MLP
 from operant.parts.prioritised import Prioritised
 
@@ -22,10 +24,16 @@ RUNS = {
     "dqn": {"steps": 40_000, "num_envs": 4, "num_steps": 4, "warmup": 500, "batch_size": 32},
 }
 # With priorities, returns that look ahead in the ring, and noise: too slow to compile for every day.
-EVERY = RUNS | {"rainbow": {"steps": 20_000, "num_envs": 4, "num_steps": 4, "warmup": 500, "batch_size": 32}}
+EVERY = RUNS | {
+    "rainbow": {"steps": 20_000, "num_envs": 4, "num_steps": 4, "warmup": 500, "batch_size": 32},
+    "cql": {"steps": 40_000, "batch_size": 32, "replay": Prioritised(1_000)},  # from a dataset
+}
 SCRIPT = """
 import sys, operant
 from operant.core import training
+from operant.parts.prioritised import Prioritised
+from operant.parts.schedules import Linear
+from operant.parts.storage import Whole
 training.CHUNK_SECONDS, training.CHECKPOINTS = 0.02, 40
 name, out, fields = sys.argv[1], sys.argv[2], eval(sys.argv[3])
 if sys.argv[4] == "train":
@@ -35,8 +43,8 @@ else:
 """
 
 
-def start(name, out, how):
-    command = [sys.executable, "-c", SCRIPT, name, str(out), repr(EVERY[name]), how]
+def start(name, fields, out, how):
+    command = [sys.executable, "-c", SCRIPT, name, str(out), repr(fields), how]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -60,11 +68,12 @@ def kill_after(process, out, seconds, moment):
 
 
 def check(name, kills, tmp_path):
-    whole = operant.train(name, "CartPole-v1", seed=5, out=tmp_path / "whole", progress="none", **EVERY[name])
+    fields = EVERY[name] | ({"dataset": records(tmp_path / "records")} if name == "cql" else {})
+    whole = operant.train(name, "CartPole-v1", seed=5, out=tmp_path / "whole", progress="none", **fields)
     chance, done, out = random.Random(0), 0, tmp_path / "killed"
     how = "train"
     while done < kills:
-        process = start(name, out, how)
+        process = start(name, fields, out, how)
         killed = kill_after(process, out, 120, chance.uniform(0.0, 0.25))
         assert killed or process.returncode == 0
         done += killed
@@ -75,6 +84,20 @@ def check(name, kills, tmp_path):
     agent = operant.resume(out, progress="none")
     compare(whole, agent)
     assert agent.history == whole.history
+
+
+def records(path):
+    """What random actions did in CartPole, as a dataset."""
+    world, rows = gymnasium.make("CartPole-v1"), []
+    observation, _ = world.reset(seed=0)
+    world.action_space.seed(0)
+    for _ in range(500):
+        action = world.action_space.sample()
+        after, reward, terminated, truncated, _ = world.step(action)
+        rows.append((observation, action, reward, terminated, truncated, after))
+        observation = world.reset()[0] if terminated or truncated else after
+    Dataset(world.observation_space, world.action_space, *map(np.array, zip(*rows, strict=True))).save(path)
+    return str(path)
 
 
 def compare(whole, agent):
