@@ -23,7 +23,7 @@ from operant.algorithms.tabular.watkins_q_lambda import WatkinsQLambda
 from operant.contracts import Clock, Context, Spec, Step, Window
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong
-from operant.parts.exploration import UCB, EpsilonGreedy, Random
+from operant.parts.exploration import UCB, EpsilonGreedy, Options, Random
 from operant.parts.rates import Visits
 from operant.parts.schedules import Linear
 
@@ -34,7 +34,7 @@ CONTEXT = Context(SPEC, Clock(jnp.int32(0), jnp.float32(0.5)))
 KEY = jax.random.key(5)
 KEYS = jax.random.split(KEY, LENGTH)
 # What a learner draws to follow a truncated step, and the tables that double Q-learning chooses.
-DRAWN = np.array([int(Random().select(key, jnp.zeros((1, ACTIONS)), jnp.float32(0))[0]) for key in KEYS])
+DRAWN = np.array([int(Random().select(key, Options(jnp.zeros((1, ACTIONS))), jnp.float32(0))[0]) for key in KEYS])
 COINS = np.array([int(jax.random.bernoulli(key)) for key in KEYS])
 SHARED = {"learning_rate": ALPHA, "discount": GAMMA, "initial_value": INITIAL}
 SOFT, UNIFORM = {**SHARED, "exploration": EpsilonGreedy(EPSILON)}, {**SHARED, "exploration": Random()}
