@@ -20,7 +20,7 @@ from operant.errors import DivergedError, OperantError
 
 ROWS = 100
 CHECKPOINTS = 10
-CHUNK_SECONDS = 0.3
+CHUNK_SECONDS = 0.3  # of iterations, beside what a chunk costs however short it is
 
 
 @dataclass
@@ -76,7 +76,14 @@ def run(
     rows_every, saves_every = -(-horizon // ROWS), -(-horizon // CHECKPOINTS)
     fixed = [rows_every, saves_every, *([selection.every] if selection else [])]
     progress = Progress(iteration * per, end * per, 0.0, 0.0)
-    chunk, begun, first = 1, iteration, True
+    chunk, begun, first, overhead = 1, iteration, True, 0.0
+
+    def advance(carry: Any, iteration: int, count: int) -> tuple[Any, np.ndarray, float]:
+        """The carry after a chunk, its faults, and the seconds it took."""
+        clock = time.perf_counter()
+        carry = driver.advance(carry, iteration, count, horizon)
+        faults = np.asarray(carry.health.fault).reshape(len(seeds), -1)
+        return carry, faults, time.perf_counter() - clock
 
     def save(carry: Any, iteration: int) -> None:
         journal.save(driver, carry, selection.best if selection else None, iteration, horizon)
@@ -87,22 +94,22 @@ def run(
         while iteration < end and not stop.asked:
             border = min(end, *(every * (iteration // every + 1) for every in fixed))
             count = min(chunk, border - iteration)
-            clock = time.perf_counter()
             try:
-                carry = driver.advance(carry, iteration, count, horizon)
-                faults = np.asarray(carry.health.fault).reshape(len(seeds), -1)
+                carry, faults, took = advance(carry, iteration, count)
+                if first:  # An empty chunk shows what every one costs, and what makes longer ones worth while.
+                    carry, _, overhead = advance(carry, iteration + count, 0)
             except OperantError as error:
                 if driver.latest is not None:
                     save(*driver.latest)
                 raise TrainingError(str(error)) from error
-            took = time.perf_counter() - clock
             iteration += count
             if first:  # this one compiled
                 progress.compile_seconds, first, begun = took, False, iteration
             else:
                 progress.seconds += took
                 progress.steps_per_second = (iteration - begun) * per * len(seeds) / progress.seconds
-                chunk = max(1, min(4 * chunk, int(count * CHUNK_SECONDS / max(took, 1e-4))))
+                overhead = min(overhead, took)
+                chunk = max(1, min(4 * chunk, int(count * CHUNK_SECONDS / max(took - overhead, 1e-4))))
             progress.steps = iteration * per
             examine(faults, seeds, per, progress)
             if iteration % rows_every == 0 or iteration == end:

@@ -57,7 +57,7 @@ def alone(request):
 def test_chunks_of_any_length_give_the_same_bits(alone):
     driver, whole = alone
     carry, iteration = driver.start(3), 0
-    for count in (1, 4, 2, 5):
+    for count in (1, 0, 4, 2, 5):
         carry = driver.advance(carry, iteration, count, ITERATIONS)
         iteration += count
     assert_same(carry, whole)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from types import SimpleNamespace
 
 import gymnasium
 import jax
@@ -11,7 +12,9 @@ import pytest
 
 import operant
 from operant.algorithms.policy.ppo import PPO
-from operant.core import checkpoint
+from operant.core import checkpoint, training
+from operant.core.journal import Journal
+from operant.core.metrics import well
 from operant.errors import CheckpointError, DivergedError, OperantError
 from operant.parts.networks import MLP
 from tests.probes import Probe
@@ -109,10 +112,54 @@ def test_a_callback_sees_progress_and_can_stop():
 
 
 def test_rows_fall_on_the_same_steps_however_chunks_are_cut(monkeypatch):
-    from operant.core import training
-
     histories = []
     for seconds in (1e-6, 10.0):
         monkeypatch.setattr(training, "CHUNK_SECONDS", seconds)
         histories.append(operant.train(tiny, "CartPole-v1", steps=6_400, progress="none").history)
     assert histories[0] == histories[1] and len(histories[0]) == 100
+
+
+class Timed:
+    """A driver that does nothing but take time, in seconds.
+
+    A chunk takes `overhead` and at most a tenth more, beside that `each` of an iteration; an empty one comes `late`.
+    """
+
+    steps_per_iteration, latest = 1, None
+
+    def __init__(self, overhead, each, late=0.0):
+        self.overhead, self.each, self.late, self.now, self.chunks = overhead, each, late, 0.0, []
+        self.rng = np.random.default_rng(0)
+
+    def perf_counter(self):
+        return self.now
+
+    def advance(self, carry, iteration, count, total):
+        took = self.rng.uniform(1.0, 1.1) * self.overhead + (count * self.each(iteration) or self.late)
+        self.now += took
+        self.chunks.append((count, took))
+        return carry
+
+    def cleared(self, carry):
+        return carry
+
+
+@pytest.mark.parametrize("overhead", [0.0, 0.01, 0.2, 2.0])
+@pytest.mark.parametrize("each", [1e-3, 0.05, 1.0])
+def test_a_chunk_is_some_tenths_of_a_second_of_iterations_whatever_every_chunk_costs(monkeypatch, overhead, each):
+    driver = Timed(overhead, lambda iteration: each)
+    monkeypatch.setattr(training, "time", driver)
+    training.run(driver, SimpleNamespace(health=well(), totals={}), 0, 2_000, 100_000, Journal([0]))
+    assert sum(count for count, _ in driver.chunks) == 2_000
+    longest = max(count for count, _ in driver.chunks) * each
+    assert 0.15 <= longest <= max(each, 1.001 * (0.3 + 4 * 0.1 * overhead))  # grown fourfold by what came a tenth late
+
+
+@pytest.mark.parametrize("late", [0.0, 5.0])
+def test_iterations_that_come_to_take_longer_shorten_the_chunks(monkeypatch, late):
+    driver = Timed(0.5, lambda iteration: 0.2 if iteration >= 1_000 else 1e-5, late)
+    monkeypatch.setattr(training, "time", driver)
+    training.run(driver, SimpleNamespace(health=well(), totals={}), 0, 1_500, 10_000, Journal([0]))
+    counts = np.array(driver.chunks)[:, 0]
+    slow = counts.cumsum() - counts >= 1_000
+    assert counts.max() == 100 and sum(counts[slow] > 2) <= 1  # a row's, until one has been slow
