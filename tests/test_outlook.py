@@ -14,7 +14,6 @@ from operant.algorithms.value.drqn import DRQN
 from operant.algorithms.value.iqn import IQN
 from operant.algorithms.value.qr_dqn import QRDQN
 from operant.contracts import Spec
-from operant.core.episodes import _play_grid
 from operant.core.panels import WIDTH
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
@@ -104,18 +103,17 @@ def test_an_episode_has_the_outlook_beside_it_and_is_shown_in_a_notebook(tmp_pat
     assert episode._repr_html_().startswith('<img alt="an episode" width="480" src="data:image/gif;base64,R0lGOD')
 
 
-def test_an_episode_of_a_grid_that_is_cut_leaves_no_memory():
-    class Counting:
-        resets = 0
-
-        def reset(self):
-            self.resets += 1
-
-    agent = Counting()
-    moments = _play_grid(agent, operant.make("Breakout-MinAtar", 1), 0)
-    next(moments)
-    moments.close()
-    assert agent.resets == 2
+def test_watching_leaves_the_memory_that_is_in_use_alone():
+    rows = np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32)
+    undisturbed, watched = (untrained(DRQN(network=GRU(8)), "drqn") for _ in range(2))
+    episodes = set()
+    for row in rows:
+        assert undisturbed.act(row) == watched.act(row)
+        np.testing.assert_array_equal(undisturbed.outlook(row).values, watched.outlook(row).values)
+        episodes.add(watched.watch(Drawn).gif)
+    assert len(episodes) == 1  # which began with no memory
+    watched.reset()
+    assert not np.array_equal(undisturbed.outlook(row).values, watched.outlook(row).values)
 
 
 def test_what_cannot_be_drawn_is_refused():

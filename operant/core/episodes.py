@@ -105,23 +105,21 @@ def _play(agent: Any, environment: Any, seed: int) -> Iterator[Callable[[], Mome
     shape = agent.observation_space.shape
     fitted = (lambda seen: seen) if shape is None else (lambda seen: np.reshape(seen, shape))
     try:
-        agent.reset()
         observation, _ = world.reset(seed=seed)
-        ended = False
+        memory, ended = agent.start(), False
         while not ended:
-            yield functools.partial(_moment, world.render, agent, fitted(observation))
-            action = agent.act(fitted(observation))
+            yield functools.partial(_moment, world.render, agent, fitted(observation), memory)
+            action, memory = agent.act(fitted(observation), memory)
             observation, _, terminated, truncated, _ = world.step(np.reshape(action, world.action_space.shape))
             ended = terminated or truncated
-        yield functools.partial(_moment, world.render, agent, fitted(observation))
+        yield functools.partial(_moment, world.render, agent, fitted(observation), memory)
     finally:
-        agent.reset()
         world.close()
 
 
-def _moment(draw: Callable[[], Any], agent: Any, observation: Any) -> Moment:
+def _moment(draw: Callable[[], Any], agent: Any, observation: Any, memory: Any) -> Moment:
     foresees = isinstance(getattr(agent, "algorithm", None), Foreseeing)
-    return draw(), agent.outlook(observation) if foresees else None
+    return draw(), agent.outlook(observation, memory) if foresees else None
 
 
 def _play_grid(agent: Any, world: Compiled, seed: int) -> Iterator[Callable[[], Moment]]:
@@ -135,17 +133,15 @@ def _play_grid(agent: Any, world: Compiled, seed: int) -> Iterator[Callable[[], 
     key = jax.random.key(seed)
     step = jax.jit(world.step)
     worlds, observation = jax.jit(world.reset, static_argnums=1)(key, 1)
-    try:
-        agent.reset()
-        for t in range(LONGEST):
-            seen = np.asarray(observation)[0]
-            yield functools.partial(_moment, functools.partial(_cells, seen), agent, seen)
-            worlds, seen = step(jax.random.fold_in(key, t), worlds, np.asarray(agent.act(observation)))
-            observation = seen.observation
-            if bool((seen.terminated | seen.truncated)[0]):
-                break
-    finally:
-        agent.reset()
+    memory = agent.start()
+    for t in range(LONGEST):
+        seen = np.asarray(observation)[0]
+        yield functools.partial(_moment, functools.partial(_cells, seen), agent, seen, memory)
+        action, memory = agent.act(observation, memory)
+        worlds, seen = step(jax.random.fold_in(key, t), worlds, np.asarray(action))
+        observation = seen.observation
+        if bool((seen.terminated | seen.truncated)[0]):
+            break
 
 
 def _cells(observation: np.ndarray) -> np.ndarray:
@@ -163,18 +159,17 @@ def _play_game(agent: Any, world: Compiled | Host, seed: int) -> Iterator[Callab
     """An Atari game as the agent sees it: the newest of the frames that it observes."""
     assert isinstance(world, Host)
     try:
-        agent.reset()
-        observation, ended = world.reset(seed), False
+        observation, memory, ended = world.reset(seed), agent.start(), False
         for _ in range(LONGEST):
             seen = observation[0]
-            yield functools.partial(_moment, functools.partial(_newest, seen), agent, seen)
+            yield functools.partial(_moment, functools.partial(_newest, seen), agent, seen, memory)
             if ended:
                 break
-            step = world.step(np.asarray(agent.act(observation)))
+            action, memory = agent.act(observation, memory)
+            step = world.step(np.asarray(action))
             ended = bool(step.terminated[0] | step.truncated[0])
             observation = step.next_observation if ended else step.observation
     finally:
-        agent.reset()
         world.close()
 
 

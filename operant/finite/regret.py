@@ -25,10 +25,8 @@ def policy_of(agent: Any, problem: Any) -> np.ndarray:
     size = getattr(agent.observation_space, "n", None)
     if size != problem.num_states:
         raise MDPError(f"the agent sees {agent.observation_space}, not the {problem.num_states} states of this problem")
-    agent.reset()
-    policy = np.asarray(agent.act(np.arange(problem.num_states)))
-    agent.reset()
-    return policy
+    actions, _ = agent.act(np.arange(problem.num_states), agent.start(problem.num_states))
+    return np.asarray(actions)
 
 
 def value_of(solution: Solution, agent: Any) -> float:

@@ -17,12 +17,13 @@ class Fixed:
         self.observation_space = space or Box(-np.inf, np.inf, (4,))
         self.calls = 0
 
-    def act(self, observation):
-        self.calls += 1
-        return self.action
+    def start(self):
+        return 0
 
-    def reset(self):
-        pass
+    def act(self, observation, memory):
+        assert memory == self.calls
+        self.calls += 1
+        return self.action, memory + 1
 
 
 class Counter(gymnasium.Env):
