@@ -65,9 +65,9 @@ class Prioritised:
     def draw(self, state: PrioritisedState, key: Array, batch_size: int, progress: Array | float) -> Draw:
         """`batch_size` rows by their priorities, in order of their index, with importance weights. Consumes `key`."""
         parts = (jnp.arange(batch_size) + jax.random.uniform(key, (batch_size,))) / batch_size
-        index, chance = sum_tree.find(state.tree, parts)
-        weights = chance ** -at(self.beta, progress)  # N would fall out of the next line
-        return Draw(index, weights / jnp.max(weights), state.pushes)
+        index, found = sum_tree.find(state.tree, parts)
+        # The largest importance weight is the least likely row's; divided by it, N and the total fall out.
+        return Draw(index, _power(found / jnp.min(found), -at(self.beta, progress)), state.pushes)
 
     def rows(self, state: PrioritisedState, index: Array) -> PyTree:
         """The rows at `index` int32 `[...]`, leaves `[..., *shape]`."""
@@ -79,7 +79,7 @@ class Prioritised:
 
     def update(self, state: PrioritisedState, draw: Draw, priorities: Array) -> PrioritisedState:
         """Set p of the rows of `draw` to `priorities` `[batch]`, not negative; rows overwritten since keep theirs."""
-        weights = (priorities + SMALLEST) ** self.alpha
+        weights = _power(priorities + SMALLEST, self.alpha)
         ring, spare = self.storage.ring(state.ring), self.storage.spare(state.ring)
         since = (state.pushes - draw.pushes).astype(jnp.int32)
         # Blocks are overwritten in turn, beginning with the one that was next when the minibatch was drawn.
@@ -99,3 +99,8 @@ class Prioritised:
     @property
     def _ring(self) -> Uniform:
         return Uniform(self.capacity, self.storage)
+
+
+def _power(base: Array, exponent: Array | float) -> Array:
+    """`base ** exponent` of positive numbers, with all of them at once: XLA takes powers one by one."""
+    return jnp.exp(exponent * jnp.log(base))

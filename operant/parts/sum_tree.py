@@ -1,8 +1,9 @@
 """Drawing from a large array in proportion to its entries while they change: sums of groups of groups.
 
-A tree of `FAN` children a node: a binary one would be twenty levels deep, with a gather and a scatter for each. Only
-the leaves and the sums of groups of leaves are kept; the levels above are so small that they are added up anew for
-every draw. All sums are of what lies below, not of changes, so that rounding errors never pile up.
+A tree of `FAN` children a node: a binary one would be twenty levels deep, with a gather and a scatter for each. Kept
+are the weights and the sums of each row of them, the sums of each row of those, and so on, until so few are left that
+they are added up anew for every draw. All sums are of what lies below, not of changes, so that rounding errors never
+pile up.
 """
 
 from typing import NamedTuple
@@ -15,26 +16,32 @@ FAN = 16
 
 
 class SumTree(NamedTuple):
-    """Weights that are not negative, and the sums of each `FAN` neighbours."""
+    """Weights that are not negative, and their sums; every level is float32 `[rows, FAN]`, entry after entry."""
 
-    leaves: Array  # float32 [groups, FAN]
-    sums: Array  # float32 [groups]
+    leaves: Array
+    sums: tuple[Array, ...]  # an entry is the sum of one row of the level before it, first of the leaves
 
 
 def empty(size: int) -> SumTree:
     """A tree for at least `size` weights, all zero."""
-    groups = -(-size // FAN**3) * FAN**2  # so that the longest of the levels above need no padding
-    return SumTree(jnp.zeros((groups, FAN)), jnp.zeros(groups))
+    rows = [size // FAN + 1]  # one weight more, for `assign`
+    while rows[-1] > FAN**2:
+        rows.append(-(-rows[-1] // FAN))
+    leaves, *sums = (jnp.zeros((count, FAN)) for count in rows)
+    return SumTree(leaves, tuple(sums))
 
 
 def fill(tree: SumTree, first: Array, count: int, value: Array) -> SumTree:
     """The tree with `value` at `first`, ..., `first + count - 1`."""
-    index, groups = first + jnp.arange(count, dtype=jnp.int32), tree.sums.shape[0]
     # Scattered, though it is a range: XLA would copy all leaves for a slice that is written and then read.
-    leaves = tree.leaves.at[index // FAN, index % FAN].set(jnp.full(count, value), mode="promise_in_bounds")
-    touched = min((count + FAN - 2) // FAN + 1, groups)
-    group = jnp.minimum(first // FAN, groups - touched) + jnp.arange(touched, dtype=jnp.int32)
-    return _summed(leaves, tree.sums, group)
+    leaves = _written(tree.leaves, first + jnp.arange(count, dtype=jnp.int32), jnp.full(count, value))
+    below, sums = leaves, []
+    for level in tree.sums:
+        count = min((count + FAN - 2) // FAN + 1, below.shape[0])
+        first = jnp.minimum(first // FAN, below.shape[0] - count)
+        below = _summed(below, level, first + jnp.arange(count, dtype=jnp.int32))
+        sums.append(below)
+    return SumTree(leaves, tuple(sums))
 
 
 def assign(tree: SumTree, index: Array, values: Array, wanted: Array) -> SumTree:
@@ -42,61 +49,78 @@ def assign(tree: SumTree, index: Array, values: Array, wanted: Array) -> SumTree
 
     `index` is in ascending order; of equal ones the first counts.
     """
-    # Inside a training loop this is faster than to drop what is not wanted: every write stays within bounds.
-    place = index // FAN, index % FAN
-    values = jnp.where(wanted, values, tree.leaves.at[place].get(mode="promise_in_bounds"))
-    number = jnp.arange(index.shape[0])
-    first = jax.lax.cummax(jnp.where(index != jnp.roll(index, 1), number, 0))
-    leaves = tree.leaves.at[place].set(values[first], mode="promise_in_bounds")
-    return _summed(leaves, tree.sums, place[0])
+    wanted = wanted & jnp.append(True, index[1:] != index[:-1])
+    # Inside a training loop this is faster than to drop what is not wanted: the last weight is set to zero, as it is.
+    place = jnp.where(wanted, index, tree.leaves.size - 1)
+    leaves = _written(tree.leaves, place, jnp.where(wanted, values, 0.0))
+    below, sums = leaves, []
+    for level in tree.sums:
+        index = index // FAN
+        below = _summed(below, level, index)
+        sums.append(below)
+    return SumTree(leaves, tuple(sums))
 
 
 def find(tree: SumTree, shares: Array) -> tuple[Array, Array]:
-    """Where the `shares` `[N]`, in [0, 1), of the total lie: int32 indices, and each one's share of the total.
+    """Where the `shares` `[N]`, in [0, 1), of the total lie: int32 indices, and the weights there.
 
-    An entry of weight zero is never found, unless all are zero.
+    An entry of weight zero is never found, unless all are zero: then the first.
     """
-    nodes, above = [tree.leaves], tree.sums
-    while above.shape[0] > FAN:
-        nodes.append(jnp.pad(above, (0, -above.shape[0] % FAN)).reshape(-1, FAN))
-        above = _totals(nodes[-1])
-    total = _cumulative(above[None])[:, -1:]
-    index, rest = _descend(above[None], shares[:, None] * total)
-    for rows in reversed(nodes):
-        below = _rows(rows, index)
-        child, rest = _descend(below, rest)
-        index = index * FAN + child
-    chosen = jnp.sum(jnp.where(jnp.arange(FAN)[None] == child[:, None], below, 0.0), axis=1)
-    return index, chosen / total[:, 0]
+    levels = [tree.leaves, *tree.sums]
+    while levels[-1].shape[0] > 1:
+        sums = _totals(levels[-1])
+        levels.append(jnp.pad(sums, (0, -sums.shape[0] % FAN)).reshape(-1, FAN))
+    index, rest = jnp.zeros(1, jnp.int32), shares * _totals(levels[-1])
+    for level in reversed(levels):
+        child, rest, weight = _descend(_rows(level, index), rest)
+        index, rest = _settled(index * FAN + child), _settled(rest)
+    return index, weight
 
 
-def _summed(leaves: Array, sums: Array, group: Array) -> SumTree:
-    """The tree of `leaves`, those of the groups `[N]` being new."""
-    sums = sums.at[group].set(_totals(_rows(leaves, group)), mode="promise_in_bounds")
-    return SumTree(leaves, sums)
+def _descend(weights: Array, mass: Array) -> tuple[Array, Array, Array]:
+    """The child `[N]` of each row of `weights` `[N, FAN]` in which `mass` `[N]` falls, what is left, its weight.
+
+    Written out child by child, without a sum or product over the short axis: XLA makes one loop over N of it.
+    """
+    bounds = [weights[:, 0]]
+    for child in range(1, FAN):
+        bounds.append(bounds[-1] + weights[:, child])
+    # The last bound is not reached, whatever the roundings: what lies beyond it has no weight.
+    mass = jnp.minimum(mass, _just_below(bounds[-1]))
+    number, before, weight = jnp.zeros(mass.shape, jnp.int32), jnp.zeros_like(mass), weights[:, 0]
+    for child, bound in enumerate(bounds[:-1], 1):
+        passed = bound <= mass
+        number = number + passed
+        before = jnp.where(passed, bound, before)
+        weight = jnp.where(passed, weights[:, child], weight)
+    return number, mass - before, weight
 
 
-def _rows(nodes: Array, index: Array) -> Array:
-    return nodes.at[index].get(mode="promise_in_bounds")
+def _just_below(values: Array) -> Array:
+    """The next smaller numbers, of positive ones (`nextafter` takes longer); not a number for zero."""
+    bits = jax.lax.bitcast_convert_type(values, jnp.int32)
+    return jax.lax.bitcast_convert_type(bits - 1, jnp.float32)
+
+
+def _settled(values: Array) -> Array:
+    """`values` `[N]` as they are. XLA would work them out again for each use, with all levels above: not a gather."""
+    return _rows(values, jnp.arange(values.shape[0], dtype=jnp.int32))
+
+
+def _summed(below: Array, sums: Array, index: Array) -> Array:
+    """`sums` with those at `index` `[N]` taken anew from the rows `below`."""
+    return _written(sums, index, _totals(_rows(below, index)))
+
+
+def _written(level: Array, index: Array, values: Array) -> Array:
+    # Not into the level made flat, though that is faster alone: a training loop would copy the level every time.
+    return level.at[index // FAN, index % FAN].set(values, mode="promise_in_bounds")
+
+
+def _rows(level: Array, index: Array) -> Array:
+    return level.at[index].get(mode="promise_in_bounds")
 
 
 def _totals(weights: Array) -> Array:
-    """Sums over the last axis, as a product: XLA adds up short rows one by one."""
-    return jnp.matmul(weights, jnp.ones(weights.shape[-1]), precision=jax.lax.Precision.HIGHEST)
-
-
-def _cumulative(weights: Array) -> Array:
-    """Running sums over the last axis: one small product, which is faster than a scan."""
-    triangle = jnp.triu(jnp.ones((weights.shape[-1],) * 2))
-    return jnp.matmul(weights, triangle, precision=jax.lax.Precision.HIGHEST)
-
-
-def _descend(weights: Array, mass: Array) -> tuple[Array, Array]:
-    """The child `[N]` of each node in which `mass` `[N, 1]` falls, and the mass that is left within it `[N, 1]`."""
-    cumulative = _cumulative(weights)
-    # The last bound is not reached, whatever the roundings: what lies beyond it has no weight.
-    mass = jnp.minimum(mass, jnp.nextafter(cumulative[:, -1:], jnp.zeros_like(mass)))
-    passed = cumulative <= mass
-    child = jnp.sum(passed, axis=1, dtype=jnp.int32)
-    before = jnp.max(jnp.where(passed, cumulative, 0.0), axis=1, keepdims=True)
-    return jnp.minimum(child, weights.shape[-1] - 1), mass - before
+    """Sums of the rows, as a product: XLA adds up short rows one by one."""
+    return jnp.matmul(weights, jnp.ones(FAN), precision=jax.lax.Precision.HIGHEST)

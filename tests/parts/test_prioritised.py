@@ -150,7 +150,8 @@ def test_a_loop_that_may_run_no_times_carries_it_in_place():
             state, total = loop
             draw = replay.draw(state, jax.random.fold_in(KEY, number), 16, 0.5)
             row = replay.rows(state, draw.index)
-            return replay.update(state, draw, jnp.abs(row["x"][:, 0]) + number), total + row["x"].mean()
+            loss = (draw.weights * row["x"][:, 0]).mean()  # reads what the update writes
+            return replay.update(state, draw, jnp.abs(row["x"][:, 0]) + number), total + loss
 
         return jax.lax.fori_loop(0, jnp.where(number > 3, 2, 0), update, (state, total)), None
 
