@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from operant.core import runtime
-from operant.parts.prioritised import Prioritised
-from operant.parts.replay import Uniform
-from operant.parts.transitions import Transition
+from operant.parts.replay import Prioritised, Uniform
+from operant.parts.replay.transitions import Transition
 
 LOOPS = 50
 

@@ -19,7 +19,7 @@ import jax
 
 from operant.algorithms.tabular.q_learning import QLearning
 from operant.core import runtime
-from operant.core.compiled import CompiledDriver
+from operant.core.drivers.compiled import CompiledDriver
 from operant.environments import make
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "tabular" / "q_learning.py"

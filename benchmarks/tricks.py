@@ -17,8 +17,8 @@ import numpy as np
 import operant
 from operant import presets
 from operant.core.statistics import bootstrap_interval, interval_over_seeds
-from operant.parts.bootstraps import Double
 from operant.parts.replay import Uniform
+from operant.parts.values.bootstraps import Double
 
 BATCH, WINDOW, MOST = 128, 10, (1 - 0.99**500) / (1 - 0.99)
 VARIANTS = {

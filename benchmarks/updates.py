@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from operant import catalogue
 from operant.contracts import Clock, Context
 from operant.core import runtime
-from operant.core.compiled import CompiledDriver
+from operant.core.drivers.compiled import CompiledDriver
 from operant.environments import make
 from operant.parts.networks import MinAtarCNN
 

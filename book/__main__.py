@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from operant.core import runtime
-from operant.core._files import replace_file
+from operant.core.runs.files import replace_file
 from operant.errors import OperantError
 
 runtime.prepare()  # before anything below makes an array

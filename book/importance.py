@@ -8,7 +8,7 @@ from operant.algorithms.tabular.off_policy_mc_prediction import OffPolicyMCPredi
 from operant.environments.compiled import Compiled
 from operant.environments.finite import Finite
 from operant.finite.mdp import MDP
-from operant.parts.tables import TablePolicy
+from operant.parts.tabular.tables import TablePolicy
 
 LONGEST = 32  # steps of an episode; the behaviour goes on with probability 0.45
 

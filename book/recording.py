@@ -25,7 +25,7 @@ from operant.algorithms.tabular.sarsa import SARSA
 from operant.algorithms.tabular.td import TD
 from operant.algorithms.tabular.td_lambda import TDLambda
 from operant.contracts import Context, Episodes, Online, Spec, Window
-from operant.core.compiled import CompiledDriver
+from operant.core.drivers.compiled import CompiledDriver
 from operant.environments.compiled import Compiled
 from operant.errors import OperantError
 from operant.parts.component import check_range, component

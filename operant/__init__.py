@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from operant.algorithms.value.semi_gradient_td import SemiGradientTD
     from operant.api import Agent, Agents, load, resume, train
     from operant.checking.run import check
-    from operant.core.datasets import Dataset
+    from operant.core.data.datasets import Dataset
     from operant.environments import make
     from operant.grids import Grid
     from operant.learner import Learner
@@ -70,7 +70,7 @@ _HOMES = {
     "Learner": "operant.learner",
     "component": "operant.parts.component",
     "load_numpy": "operant.portable.policy",
-    "Dataset": "operant.core.datasets",
+    "Dataset": "operant.core.data.datasets",
     "export_dataset": "operant.recording",
     "export_replay": "operant.recording",
     "A2C": "operant.algorithms.policy.a2c",

@@ -10,7 +10,7 @@ import numpy as np
 
 from operant.contracts import Context, Foreseeing, Outlook, Spec
 from operant.core import evaluation, keys, runtime
-from operant.core.episodes import Episode, played
+from operant.core.showing.episodes import Episode, played
 from operant.core.statistics import Evaluation
 from operant.environments import Compiled, Host, make
 from operant.environments.make import EnvironmentLike, is_made, release
@@ -18,7 +18,7 @@ from operant.environments.spaces import environment_action, in_words, learner_sp
 from operant.errors import OperantError
 from operant.parts.component import strong
 from operant.parts.encoders import canonical_dtype, children, example, features_shape
-from operant.parts.heads import restart
+from operant.parts.networks.heads import restart
 from operant.portable.policy import NumpyPolicy
 from operant.synonyms import AGENT
 from operant.words import answers_words, unknown_name
@@ -145,8 +145,8 @@ class Agent:
 
     def save(self, path: str | Path) -> None:
         """Write what `operant.load` reads: the description and the policy. Raises `OperantError` if that fails."""
-        from operant.core import checkpoint
-        from operant.core.runs import RunFolder
+        from operant.core.runs import checkpoint
+        from operant.core.runs.folder import RunFolder
 
         folder = RunFolder.create(Path(path), "", "", 0)
         seed = self.description["seeds"][:1]
@@ -259,8 +259,8 @@ class Agents(Sequence[Agent]):
 
 def _shown(agents: list[Agent], folder: Path | None) -> str:
     """Agents of one run in a notebook: what they are, and how they learned."""
-    from operant.core.notebook import picture, table
-    from operant.core.plots import curve_png
+    from operant.core.showing.notebook import picture, table
+    from operant.core.showing.plots import curve_png
 
     told = agents[0].description
     title = f"{told['algorithm']} on {told['environment']}"

@@ -11,8 +11,10 @@ import jax
 from operant import catalogue, description, grids
 from operant.agent import Agent, Agents, evaluate_policies, over_seeds
 from operant.arguments import Settings, check_words, find_preset, make_algorithm, preset_told
-from operant.core import checkpoint, datasets, runtime, training
-from operant.core.runs import RunFolder
+from operant.core import runtime, training
+from operant.core.data import datasets
+from operant.core.runs import checkpoint
+from operant.core.runs.folder import RunFolder
 from operant.core.selection import Best, best_of
 from operant.environments import Compiled
 from operant.environments.make import EnvironmentLike, is_made, name_of

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operant import catalogue, presets
-from operant.core import loggers, runtime
+from operant.core import runtime
+from operant.core.runs import loggers
 from operant.errors import OperantError, unknown
 from operant.parts.describe import build
 from operant.parts.schedules import Schedule, format_scalar

@@ -53,12 +53,11 @@ from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
 from operant.algorithms.value.semi_gradient_td import SemiGradientTD
 from operant.contracts import Algorithm
 from operant.errors import OperantError, unknown
-from operant.parts.bootstraps import Double
 from operant.parts.component import is_component
 from operant.parts.exploration import Greedy
-from operant.parts.networks import MLP
-from operant.parts.prioritised import Prioritised
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.networks import MLP, Dueling, Noisy
+from operant.parts.replay import Prioritised
+from operant.parts.values.bootstraps import Double
 
 GROUP = "operant.algorithms"
 METHODS = [name for name in vars(Algorithm) if not name.startswith("_")]

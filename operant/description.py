@@ -9,9 +9,9 @@ from typing import Any
 from operant import catalogue
 from operant.arguments import Settings
 from operant.contracts import Spec
-from operant.core import datasets
-from operant.core.datasets import Dataset
-from operant.core.runs import RunFolder
+from operant.core.data import datasets
+from operant.core.data.datasets import Dataset
+from operant.core.runs.folder import RunFolder
 from operant.environments.make import EnvironmentLike, is_external, name_of
 from operant.environments.spaces import space_to_json
 from operant.errors import CheckpointError, OperantError

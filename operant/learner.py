@@ -14,10 +14,11 @@ from operant.agent import Agent, Agents, batched
 from operant.api import load, make_algorithm
 from operant.arguments import Settings
 from operant.contracts import Spec
-from operant.core import checkpoint, runtime, training
-from operant.core.journal import Journal
-from operant.core.loop import Loop
-from operant.core.runs import RunFolder
+from operant.core import runtime, training
+from operant.core.drivers.loop import Loop
+from operant.core.runs import checkpoint
+from operant.core.runs.folder import RunFolder
+from operant.core.runs.journal import Journal
 from operant.description import describe
 from operant.environments import Host, make
 from operant.environments.host import spliced

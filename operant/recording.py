@@ -10,13 +10,14 @@ from operant import description
 from operant.agent import Agent, Agents, world_of
 from operant.algorithms.policy.random import Random
 from operant.api import driver_of_run
-from operant.core import checkpoint, runtime
-from operant.core.behaviour import ENVS, Behaviour, record
-from operant.core.datasets import joined, new_folder
-from operant.core.members import Members
-from operant.core.remembered import remembered
-from operant.core.runs import RunFolder
-from operant.core.series import SeriesCarry
+from operant.core import runtime
+from operant.core.data.behaviour import ENVS, Behaviour, record
+from operant.core.data.datasets import joined, new_folder
+from operant.core.data.remembered import remembered
+from operant.core.drivers.members import Members
+from operant.core.drivers.series import SeriesCarry
+from operant.core.runs import checkpoint
+from operant.core.runs.folder import RunFolder
 from operant.environments.make import EnvironmentLike, release
 from operant.errors import OperantError
 from operant.parts.component import strong

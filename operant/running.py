@@ -10,19 +10,20 @@ import jax
 
 from operant.agent import Agent, Agents
 from operant.contracts import Asynchronous
-from operant.core import loggers, training
-from operant.core.asynchronous import AsynchronousDriver
-from operant.core.compiled import CompiledDriver
-from operant.core.datasets import Dataset
+from operant.core import training
+from operant.core.asynchronous.driver import AsynchronousDriver
+from operant.core.data.datasets import Dataset
+from operant.core.drivers.compiled import CompiledDriver
+from operant.core.drivers.host import HostDriver
+from operant.core.drivers.members import Members
+from operant.core.drivers.offline import OfflineDriver
+from operant.core.drivers.series import SeriesDriver
 from operant.core.hints import Hints
-from operant.core.host import HostDriver
-from operant.core.journal import Journal
-from operant.core.members import Members
-from operant.core.offline import OfflineDriver
-from operant.core.progress import Reporter
-from operant.core.runs import RunFolder
+from operant.core.runs import loggers
+from operant.core.runs.folder import RunFolder
+from operant.core.runs.journal import Journal
 from operant.core.selection import Best, Selection
-from operant.core.series import SeriesDriver
+from operant.core.showing.progress import Reporter
 from operant.environments import Compiled, make
 from operant.environments.host import Host
 from operant.environments.make import EnvironmentLike, first_of, is_made, name_of, release

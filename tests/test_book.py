@@ -63,7 +63,7 @@ def test_a_record_stops_after_so_many_steps():
 
 def test_only_one_environment_is_recorded():
     from book.recording import Recorder
-    from operant.core.compiled import CompiledDriver
+    from operant.core.drivers.compiled import CompiledDriver
 
     with pytest.raises(OperantError, match="one environment, not in 2"):
         CompiledDriver(Recorder(TD()), Compiled(Finite(chain(3))), num_envs=2)

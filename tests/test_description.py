@@ -6,9 +6,9 @@ import pytest
 
 import operant
 from operant import config
-from operant.core.runs import RunFolder
+from operant.core.runs.folder import RunFolder
 from operant.errors import OperantError
-from tests.core.test_runs import DESCRIPTION
+from tests.core.runs.test_folder import DESCRIPTION
 
 
 @pytest.mark.parametrize("read", [operant.resume, operant.load])

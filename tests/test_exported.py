@@ -22,9 +22,8 @@ from operant.algorithms.value.iqn import IQN
 from operant.contracts import Spec
 from operant.environments.spaces import learner_space
 from operant.errors import CheckpointError, OperantError
-from operant.parts.layer_norm import LayerNorm
-from operant.parts.networks import ACTIVATIONS, GRU, MLP, MinAtarCNN
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.networks import GRU, MLP, Dueling, LayerNorm, MinAtarCNN, Noisy
+from operant.parts.networks.recipes import ACTIVATIONS
 from operant.portable.policy import _digest
 
 LINE = Box(np.float32([-2, -np.inf, 0]), np.float32([2, np.inf, 5]))

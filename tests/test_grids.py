@@ -16,9 +16,9 @@ from operant.environments import make
 from operant.errors import OperantError
 from operant.kinds import NUMBER, gridded, single, whole
 from operant.parts.component import component
-from operant.parts.critics import Separate
 from operant.parts.exploration import EpsilonGreedy
 from operant.parts.networks import MLP
+from operant.parts.networks.critics import Separate
 from operant.parts.schedules import Linear
 
 TINY = {"num_steps": 16, "num_minibatches": 2, "num_epochs": 1, "network": MLP((4,))}

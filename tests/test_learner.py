@@ -17,13 +17,13 @@ from operant.algorithms.value.dqn import DQN
 from operant.algorithms.value.drqn import DRQN
 from operant.contracts import Spec
 from operant.core import training
-from operant.core.host import HostDriver
-from operant.core.journal import Journal
+from operant.core.drivers.host import HostDriver
+from operant.core.runs.journal import Journal
 from operant.environments import Host
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 from operant.parts.replay import Uniform
-from operant.parts.tiles import Tiles
+from operant.parts.tabular.tiles import Tiles
 
 ITERATIONS = 6
 SMALL = MLP((8,))

@@ -8,11 +8,10 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 import operant
 from operant.catalogue import RAINBOW
 from operant.contracts import Spec
-from operant.core import episodes
+from operant.core.showing import episodes
 from operant.errors import DivergedError, OperantError
-from operant.parts.bootstraps import Munchausen
-from operant.parts.networks import GRU, MLP
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.networks import GRU, MLP, Dueling, Noisy
+from operant.parts.values.bootstraps import Munchausen
 from tests.probes import Probe
 from tests.worlds import Picky
 

@@ -14,7 +14,7 @@ from operant.algorithms.value.drqn import DRQN
 from operant.algorithms.value.iqn import IQN
 from operant.algorithms.value.qr_dqn import QRDQN
 from operant.contracts import Spec
-from operant.core.panels import WIDTH
+from operant.core.showing.panels import WIDTH
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import operant
-from operant.core import checkpoint
-from operant.core.datasets import Dataset
+from operant.core.data.datasets import Dataset
+from operant.core.runs import checkpoint
 from operant.parts.networks import GRU, MLP
-from operant.parts.prioritised import Prioritised
+from operant.parts.replay import Prioritised
 
 # Small enough to be quick, long enough to be killed half-way; DQN's replay is full and wraps around.
 RUNS = {
@@ -31,9 +31,9 @@ EVERY = RUNS | {
 SCRIPT = """
 import sys, operant
 from operant.core import training
-from operant.parts.prioritised import Prioritised
+from operant.parts.replay import Prioritised
 from operant.parts.schedules import Linear
-from operant.parts.storage import Whole
+from operant.parts.replay import Whole
 training.CHUNK_SECONDS, training.CHECKPOINTS = 0.02, 40
 name, out, fields = sys.argv[1], sys.argv[2], eval(sys.argv[3])
 if sys.argv[4] == "train":

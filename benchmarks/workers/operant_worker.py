@@ -9,19 +9,15 @@ from protocol import Repetition, Run, apart, serve
 
 from operant import C51, DQN, PPO, TRPO
 from operant.core import runtime
-from operant.core.compiled import CompiledDriver
-from operant.core.host import HostDriver
+from operant.core.drivers.compiled import CompiledDriver
+from operant.core.drivers.host import HostDriver
 from operant.environments import make
 from operant.environments.host import Host
-from operant.parts.bootstraps import Double
 from operant.parts.exploration import EpsilonGreedy, Greedy
-from operant.parts.frames import Frames
-from operant.parts.networks import MLP, NatureCNN
-from operant.parts.prioritised import Prioritised
-from operant.parts.replay import Uniform
+from operant.parts.networks import MLP, Dueling, NatureCNN, Noisy
+from operant.parts.replay import Frames, Prioritised, Uniform, Whole
 from operant.parts.schedules import Linear
-from operant.parts.storage import Whole
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.values.bootstraps import Double
 
 
 def algorithm(settings: dict[str, Any], learning_rate: float) -> PPO | TRPO | DQN | C51:

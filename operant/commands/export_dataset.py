@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
     from gymnasium.spaces import Discrete
 
     from operant.commands.output import console, print_json
-    from operant.core.datasets import Dataset
-    from operant.core.runs import RunFolder
+    from operant.core.data.datasets import Dataset
+    from operant.core.runs.folder import RunFolder
     from operant.workers.masking import has_mask
 
     path = RunFolder(_exported(values))

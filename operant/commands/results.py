@@ -11,9 +11,9 @@ from operant.agent import Agent, Agents, over_seeds
 from operant.algorithms.policy.random import Random
 from operant.commands.output import console, print_json
 from operant.commands.tables import cells, described, show_grid, summarised, told_setting
-from operant.core.episodes import record
-from operant.core.plots import plot_curve, plot_settings
-from operant.core.runs import RunFolder
+from operant.core.runs.folder import RunFolder
+from operant.core.showing.episodes import record
+from operant.core.showing.plots import plot_curve, plot_settings
 from operant.core.statistics import Evaluation
 from operant.core.training import TrainingError
 from operant.grids import Grid, written

@@ -11,8 +11,8 @@ def main(argv: list[str]) -> int:
     values = parse(Command("watch", "Draw an episode anew.", DIRECTORY, (WHICH, ENVIRONMENT)), cut(argv, SWITCHES))
     from operant import api
     from operant.commands.results import members_of
-    from operant.core.episodes import record
-    from operant.core.runs import RunFolder
+    from operant.core.runs.folder import RunFolder
+    from operant.core.showing.episodes import record
 
     agent = members_of(api.load(values["directory"], environment=values["environment"], which=values["which"]))[0]
     path = RunFolder(Path(values["directory"])).episode

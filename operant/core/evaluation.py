@@ -17,7 +17,7 @@ from operant.core.statistics import Evaluation
 from operant.environments.compiled import Compiled
 from operant.environments.host import Host
 from operant.parts.component import strong
-from operant.parts.heads import restart
+from operant.parts.networks.heads import restart
 
 SLOTS = 1024
 MOST_TURNS = 2

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from operant.core import checkpoint
 from operant.core.evaluation import evaluator
-from operant.core.runs import RunFolder
+from operant.core.runs import checkpoint
+from operant.core.runs.folder import RunFolder
 from operant.core.statistics import Evaluation
 from operant.environments.compiled import Compiled
 from operant.environments.host import Host

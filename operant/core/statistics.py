@@ -47,7 +47,7 @@ class Evaluation:
         return self._summary[3]
 
     def _repr_html_(self) -> str:
-        from operant.core.notebook import table
+        from operant.core.showing.notebook import table
 
         interval = f"{self.low:.1f} to {self.high:.1f}"
         header = ("episodes", "mean return", "IQM", "95 % interval")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from operant.core.journal import Journal
 from operant.core.metrics import WATCHED
+from operant.core.runs.journal import Journal
 from operant.core.selection import Selection
 from operant.core.signals import signals
 from operant.errors import DivergedError, OperantError

@@ -11,36 +11,23 @@ import jax
 import numpy as np
 
 from operant.errors import CheckpointError
-from operant.parts import (
-    bootstraps,
-    critics,
-    exploration,
-    frames,
-    layer_norm,
-    networks,
-    optimisers,
-    penalties,
-    prioritised,
-    rates,
-    replay,
-    schedules,
-    spreads,
-    storage,
-    tables,
-    tiles,
-    value_networks,
-)
+from operant.parts import exploration, optimisers, schedules
+from operant.parts.networks import critics, layer_norm, recipes, spreads, value_networks
+from operant.parts.policies import penalties
+from operant.parts.replay import frames, prioritised, storage, uniform
+from operant.parts.tabular import rates, tables, tiles
+from operant.parts.values import bootstraps
 
 # Those of a family may stand where another of it stands.
 FAMILIES: tuple[tuple[type, ...], ...] = (
     (schedules.Linear, schedules.Cosine, schedules.Exponential),
     (exploration.Random, exploration.Greedy, exploration.EpsilonGreedy, exploration.Boltzmann, exploration.UCB),
     (
-        *(networks.MLP, networks.MinAtarCNN, networks.NatureCNN, networks.GRU),
+        *(recipes.MLP, recipes.MinAtarCNN, recipes.NatureCNN, recipes.GRU),
         *(value_networks.Dueling, value_networks.Noisy, layer_norm.LayerNorm),
     ),
     (optimisers.Adam, optimisers.RAdam, optimisers.RMSProp, optimisers.SGD),
-    (replay.Uniform, prioritised.Prioritised),
+    (uniform.Uniform, prioritised.Prioritised),
     (storage.Whole, frames.Frames),
     (bootstraps.Max, bootstraps.Double, bootstraps.Munchausen),
     (critics.Separate, critics.Shared),

@@ -7,8 +7,8 @@ import jax
 
 from operant.contracts import Array, PyTree
 from operant.errors import OperantError
-from operant.parts.packing import Packing
 from operant.parts.permutation import permutation
+from operant.parts.replay.packing import Packing
 
 
 def check_minibatches(columns: int, num_minibatches: int, what: str = "steps x environments") -> None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 import safetensors.numpy
 
-from operant.core._files import dump_json, parse_json, read_file, replace_file
+from operant.core.runs.files import dump_json, parse_json, read_file, replace_file
 from operant.errors import CheckpointError, OperantError
 from operant.portable.operations import operation
 from operant.words import unknown_name

@@ -11,13 +11,13 @@ from gymnasium.spaces import Box, Discrete
 from operant.algorithms.tabular.bandit import Bandit
 from operant.algorithms.tabular.gradient_bandit import GradientBandit
 from operant.contracts import Clock, Context, Spec, Step, Window
-from operant.core.compiled import CompiledDriver
+from operant.core.drivers.compiled import CompiledDriver
 from operant.environments.bandits import Arms, BanditTestbed
 from operant.environments.compiled import Compiled
 from operant.errors import OperantError
 from operant.parts.component import check_fields
 from operant.parts.exploration import UCB, EpsilonGreedy
-from operant.parts.rates import Visits
+from operant.parts.tabular.rates import Visits
 
 ARMS, CONTEXTS, ENVS, PULLS = 4, 3, 2, 60
 SPEC = Spec(Discrete(CONTEXTS), Discrete(ARMS), ENVS, 1)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import operant
-from operant.core.datasets import Dataset
-from operant.core.offline import OfflineDriver
+from operant.core.data.datasets import Dataset
+from operant.core.drivers.offline import OfflineDriver
 from operant.environments import Compiled
 from operant.environments.finite import Finite
 from operant.errors import OperantError
 from operant.finite import MDP
-from operant.parts.deep_q import Goal
 from operant.parts.networks import MLP
-from operant.parts.transitions import Batch
+from operant.parts.replay.transitions import Batch
+from operant.parts.values.deep_q import Goal
 
 ACTIONS, STATES, ROWS = 3, 5, 400
 FIELDS = {"discount": 0.8, "learning_rate": 0.01, "batch_size": 32, "target_every": 20, "network": MLP((16,))}

@@ -16,13 +16,13 @@ from operant.algorithms.value.iqn import IQN
 from operant.algorithms.value.qr_dqn import QRDQN
 from operant.contracts import Clock, Context, Spec, Step, Window
 from operant.errors import OperantError
-from operant.parts.bootstraps import Double, Munchausen
-from operant.parts.deep_q import Goal
 from operant.parts.networks import MLP
-from operant.parts.prioritised import SMALLEST, Prioritised
-from operant.parts.quantiles import midpoints, regress
-from operant.parts.replay import Uniform
-from operant.parts.transitions import Batch
+from operant.parts.replay import Prioritised, Uniform
+from operant.parts.replay.prioritised import SMALLEST
+from operant.parts.replay.transitions import Batch
+from operant.parts.values.bootstraps import Double, Munchausen
+from operant.parts.values.deep_q import Goal
+from operant.parts.values.quantiles import midpoints, regress
 from tests.equations.test_distributional import projected
 
 ROWS, ACTIONS, ATOMS, DISCOUNT = 8, 3, 11, 0.9

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete
 
 from operant.algorithms.policy.dpg import DPG, mu
 from operant.contracts import Clock, Context, Spec, Step, Window
-from operant.core.loop import severed
+from operant.core.drivers.loop import severed
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 from operant.parts.optimisers import SGD

@@ -13,13 +13,13 @@ from gymnasium.spaces import Box, Discrete
 from operant.algorithms.value.dqn import DQN
 from operant.contracts import Clock, Context, Spec, Step, Steps, Window
 from operant.errors import OperantError
-from operant.parts.bootstraps import Double, Munchausen
 from operant.parts.exploration import UCB, EpsilonGreedy
 from operant.parts.networks import GRU, MLP
 from operant.parts.optimisers import Adam
 from operant.parts.replay import Uniform
+from operant.parts.replay.transitions import Batch
 from operant.parts.schedules import Linear
-from operant.parts.transitions import Batch
+from operant.parts.values.bootstraps import Double, Munchausen
 from tests.algorithms.support import Recording
 
 ACTIONS, LENGTH, ENVS = 3, 3, 2

@@ -13,17 +13,15 @@ from gymnasium.spaces import Box, Discrete
 from operant.algorithms.value.dqn import DQN
 from operant.algorithms.value.drqn import DRQN
 from operant.contracts import Spec
-from operant.core.compiled import CompiledDriver
-from operant.core.host import HostDriver
+from operant.core.drivers.compiled import CompiledDriver
+from operant.core.drivers.host import HostDriver
 from operant.environments import Compiled, Host
 from operant.errors import OperantError
-from operant.parts.bootstraps import Double, Max, Munchausen
-from operant.parts.networks import GRU, MLP
-from operant.parts.prioritised import Prioritised
-from operant.parts.replay import Uniform
-from operant.parts.sequences import Batch
-from operant.parts.transitions import Batch as Single
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.networks import GRU, MLP, Dueling, Noisy
+from operant.parts.replay import Prioritised, Uniform
+from operant.parts.replay.sequences import Batch
+from operant.parts.replay.transitions import Batch as Single
+from operant.parts.values.bootstraps import Double, Max, Munchausen
 from tests.probes import Memory, as_gymnasium
 
 LENGTH, BURN, ROWS, FEATURES, ACTIONS, DISCOUNT = 6, 3, 5, 4, 3, 0.9

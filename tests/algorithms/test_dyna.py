@@ -14,7 +14,7 @@ from operant.algorithms.tabular.prioritised_sweeping import PrioritisedSweeping
 from operant.algorithms.tabular.q_learning import QLearning
 from operant.contracts import Clock, Context, Spec, Step, Window
 from operant.core import keys
-from operant.core.compiled import CompiledDriver
+from operant.core.drivers.compiled import CompiledDriver
 from operant.environments.compiled import Compiled
 from operant.environments.mazes import ChangingMaze, Schedule
 from operant.errors import OperantError

@@ -15,9 +15,8 @@ from operant.algorithms.value.pqn import PQN
 from operant.contracts import Clock, Context, Spec, Step, Window
 from operant.errors import OperantError
 from operant.parts.exploration import Boltzmann, EpsilonGreedy
-from operant.parts.layer_norm import SMALLEST, LayerNorm
-from operant.parts.networks import GRU, MLP, MinAtarCNN
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.networks import GRU, MLP, Dueling, LayerNorm, MinAtarCNN, Noisy
+from operant.parts.networks.layer_norm import SMALLEST
 from tests.algorithms.support import Recording
 
 LENGTH, ENVS, ACTIONS, DISCOUNT = 5, 2, 3, 0.9

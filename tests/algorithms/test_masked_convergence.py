@@ -16,11 +16,11 @@ from scipy.special import log_softmax
 
 import operant
 from operant import catalogue
-from operant.core.datasets import Dataset
-from operant.parts.bootstraps import Munchausen
+from operant.core.data.datasets import Dataset
 from operant.parts.exploration import Random
 from operant.parts.networks import GRU
 from operant.parts.schedules import Linear
+from operant.parts.values.bootstraps import Munchausen
 from tests.algorithms.test_value_convergence import ATOMS, DISCOUNT, MEMBERS, OFF_POLICY, ON_POLICY, values
 from tests.probes import Params
 

@@ -13,12 +13,10 @@ import operant
 from operant.agent import Agent
 from operant.contracts import Clock, Context, Spec, Step, Window
 from operant.errors import OperantError
-from operant.parts import sequences, transitions
-from operant.parts.bootstraps import Double, Munchausen
 from operant.parts.exploration import Boltzmann, EpsilonGreedy, Greedy, Random
-from operant.parts.networks import GRU, MLP
-from operant.parts.replay import Uniform
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.networks import GRU, MLP, Dueling, Noisy
+from operant.parts.replay import Uniform, sequences, transitions
+from operant.parts.values.bootstraps import Double, Munchausen
 
 ROWS, FEATURES, ACTIONS, DISCOUNT = 24, 5, 4, 0.8
 SPACE = Dict({"seen": Box(-np.inf, np.inf, (FEATURES,), np.float32), "action_mask": MultiBinary(ACTIONS)})

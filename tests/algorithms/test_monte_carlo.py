@@ -14,12 +14,12 @@ from operant.algorithms.tabular.monte_carlo import MonteCarlo
 from operant.algorithms.tabular.off_policy_mc import OffPolicyMC
 from operant.algorithms.tabular.off_policy_mc_prediction import OffPolicyMCPrediction
 from operant.contracts import Clock, Context, Episodes, Spec, Step, Window
-from operant.core.compiled import CompiledDriver
+from operant.core.drivers.compiled import CompiledDriver
 from operant.errors import OperantError
 from operant.parts.exploration import UCB, Boltzmann, EpsilonGreedy, Greedy, Random
-from operant.parts.rates import Visits
 from operant.parts.schedules import Linear
-from operant.parts.tables import TablePolicy
+from operant.parts.tabular.rates import Visits
+from operant.parts.tabular.tables import TablePolicy
 
 STATES, ACTIONS, LIMIT, ENVS, DISCOUNT = 4, 3, 12, 3, 0.9
 LENGTHS = (12, 5, 9)  # the first is cut by the limit

@@ -20,7 +20,7 @@ from scipy.stats import chi2
 from operant.algorithms.policy.a2c import A2C
 from operant.algorithms.policy.reinforce import REINFORCE
 from operant.algorithms.policy.vpg import VPG
-from operant.core.compiled import CompiledDriver
+from operant.core.drivers.compiled import CompiledDriver
 from operant.environments import Compiled
 from operant.environments.finite import Finite
 from operant.finite import MDP

@@ -19,7 +19,7 @@ from scipy.stats import norm
 
 from operant.algorithms.policy.ppo import PPO
 from operant.contracts import Clock, Context, Spec, Step, Steps, Window
-from operant.core.loop import severed
+from operant.core.drivers.loop import severed
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 from operant.parts.normalisers import Moments

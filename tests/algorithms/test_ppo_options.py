@@ -18,13 +18,13 @@ from operant.algorithms.policy.ppo import PPO
 from operant.contracts import Clock, Context, Spec
 from operant.errors import OperantError
 from operant.parts.component import check_fields
-from operant.parts.critics import Separate, Shared
 from operant.parts.describe import build, fields_of
 from operant.parts.networks import GRU, MLP
+from operant.parts.networks.critics import Separate, Shared
+from operant.parts.networks.spreads import Independent, StateDependent
 from operant.parts.optimisers import Adam
-from operant.parts.penalties import AdaptiveKL
+from operant.parts.policies.penalties import AdaptiveKL
 from operant.parts.schedules import Linear
-from operant.parts.spreads import Independent, StateDependent
 from tests.algorithms.support import Recording, random_window, references
 
 FEATURES, LENGTH, ENVS, ACTIONS = 3, 5, 4, 3

@@ -18,16 +18,14 @@ from operant.algorithms.value.iqn import IQN
 from operant.algorithms.value.pqn import PQN
 from operant.algorithms.value.qr_dqn import QRDQN
 from operant.core import keys
-from operant.core.compiled import CompiledDriver
+from operant.core.drivers.compiled import CompiledDriver
+from operant.core.drivers.host import HostDriver
 from operant.core.evaluation import compiled_evaluator
-from operant.core.host import HostDriver
 from operant.environments import Compiled, Host
-from operant.parts.bootstraps import Double
 from operant.parts.exploration import EpsilonGreedy, Greedy
-from operant.parts.networks import GRU, MLP
-from operant.parts.prioritised import Prioritised
-from operant.parts.replay import Uniform
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.networks import GRU, MLP, Dueling, Noisy
+from operant.parts.replay import Prioritised, Uniform
+from operant.parts.values.bootstraps import Double
 from tests.probes import (
     ActionOnly,
     ContinuousAction,

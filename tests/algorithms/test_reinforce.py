@@ -13,8 +13,8 @@ from scipy.stats import chi2
 
 from operant.algorithms.policy.reinforce import REINFORCE
 from operant.contracts import Clock, Context, Episodes, Spec, Step, Window
-from operant.core.compiled import CompiledDriver
-from operant.core.host import HostDriver
+from operant.core.drivers.compiled import CompiledDriver
+from operant.core.drivers.host import HostDriver
 from operant.environments import Compiled, Host
 from operant.errors import OperantError
 from operant.parts.networks import MLP

@@ -10,11 +10,11 @@ from operant import make
 from operant.algorithms.value.semi_gradient_sarsa import SemiGradientSARSA
 from operant.algorithms.value.semi_gradient_td import SemiGradientTD
 from operant.contracts import Clock, Context, Spec, Step, Window
-from operant.core.compiled import CompiledDriver
-from operant.core.host import HostDriver
+from operant.core.drivers.compiled import CompiledDriver
+from operant.core.drivers.host import HostDriver
 from operant.errors import OperantError
 from operant.parts.exploration import UCB, EpsilonGreedy
-from operant.parts.tiles import Tiles
+from operant.parts.tabular.tiles import Tiles
 
 TILES, ALPHA, DISCOUNT, EPSILON, LENGTH, ENVS = Tiles(4, 3), 0.3, 0.9, 0.2, 50, 2
 SPEC = Spec(Box(0.0, 1.0, (2,)), Discrete(3), ENVS)

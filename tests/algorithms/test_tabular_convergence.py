@@ -6,7 +6,7 @@ import pytest
 import operant
 from operant.finite import MDP, policy_evaluation, value_iteration
 from operant.parts.exploration import Random
-from operant.parts.rates import Visits
+from operant.parts.tabular.rates import Visits
 
 DISCOUNT, SEEDS = 0.8, 8
 

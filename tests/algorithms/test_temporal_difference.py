@@ -24,8 +24,8 @@ from operant.contracts import Clock, Context, Spec, Step, Window
 from operant.errors import OperantError
 from operant.parts.component import check_fields, strong
 from operant.parts.exploration import UCB, EpsilonGreedy, Options, Random
-from operant.parts.rates import Visits
 from operant.parts.schedules import Linear
+from operant.parts.tabular.rates import Visits
 
 STATES, ACTIONS, LENGTH = 4, 3, 150
 ALPHA, GAMMA, LAMBDA, EPSILON, INITIAL = 0.3, 0.8, 0.7, 0.25, 0.5

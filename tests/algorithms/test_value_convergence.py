@@ -11,16 +11,14 @@ import pytest
 
 import operant
 from operant import catalogue
-from operant.core.datasets import Dataset
+from operant.core.data.datasets import Dataset
 from operant.finite import MDP, policy_evaluation, value_iteration
-from operant.parts.bootstraps import Double
 from operant.parts.exploration import EpsilonGreedy, Random
-from operant.parts.networks import MLP
+from operant.parts.networks import MLP, Dueling, Noisy
 from operant.parts.optimisers import Adam
-from operant.parts.prioritised import Prioritised
-from operant.parts.replay import Uniform
+from operant.parts.replay import Prioritised, Uniform
 from operant.parts.schedules import Linear
-from operant.parts.value_networks import Dueling, Noisy
+from operant.parts.values.bootstraps import Double
 
 DISCOUNT, TABLE = 0.8, MLP((), initialisation="uniform")
 FOLLOWING = np.array([[1, 2], [2, 0], [3, 1], [3, 3]])

@@ -6,8 +6,8 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from operant.core import _files
-from operant.core.runs import RunFolder
+from operant.core.runs import files as _files
+from operant.core.runs.folder import RunFolder
 from operant.errors import CheckpointError
 
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}

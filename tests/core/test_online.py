@@ -12,8 +12,8 @@ from operant.algorithms.tabular.q_learning import QLearning
 from operant.algorithms.tabular.sarsa import SARSA
 from operant.contracts import Online
 from operant.core import keys
-from operant.core.compiled import CompiledDriver
-from operant.core.host import HostDriver
+from operant.core.drivers.compiled import CompiledDriver
+from operant.core.drivers.host import HostDriver
 from operant.core.metrics import WATCHED
 from operant.environments import Compiled, make
 from operant.parts.component import component

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import operant
-from operant.core import checkpoint
-from operant.core.runs import RunFolder
+from operant.core.runs import checkpoint
+from operant.core.runs.folder import RunFolder
 from operant.core.selection import Selection
 from operant.core.statistics import Evaluation
 from operant.errors import CheckpointError, OperantError

@@ -12,9 +12,10 @@ import pytest
 
 import operant
 from operant.algorithms.policy.ppo import PPO
-from operant.core import checkpoint, training
-from operant.core.journal import Journal
+from operant.core import training
 from operant.core.metrics import well
+from operant.core.runs import checkpoint
+from operant.core.runs.journal import Journal
 from operant.errors import CheckpointError, DivergedError, OperantError
 from operant.parts.networks import MLP
 from tests.probes import Probe
@@ -81,7 +82,7 @@ def test_a_learning_rate_that_explodes_is_noticed():
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
-    from operant.core import _files
+    from operant.core.runs import files as _files
 
     calls, write = 0, os.fsync
 

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 import operant
-from operant.core.loop import Loop
+from operant.core.drivers.loop import Loop
 from operant.environments import make
 from operant.errors import OperantError
-from operant.parts.frames import Frames
 from operant.parts.networks import NatureCNN
-from operant.parts.replay import Uniform
-from operant.parts.transitions import Transition, example_of
+from operant.parts.replay import Frames, Uniform
+from operant.parts.replay.transitions import Transition, example_of
 
 BREAKOUT, STILL = "ALE/Breakout-v5", {"repeat_action_probability": 0.0, "noop_max": 0}
 
@@ -46,7 +45,7 @@ def test_four_grey_frames_are_observed_the_newest_last(ale):
     world.close()
 
 
-@pytest.mark.slow  # tests/parts/test_frames.py has the same on stacks of its own
+@pytest.mark.slow  # tests/parts/replay/test_frames.py has the same on stacks of its own
 def test_frames_that_are_kept_once_give_the_same_observations(ale):
     world = make(BREAKOUT, 2, training=True)
     row, _ = example_of(world.spec(), 1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from operant.finite.problems.mazes import DYNA
-from operant.parts.tiles import Tiles
+from operant.parts.tabular.tiles import Tiles
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "tabular"
 

@@ -15,13 +15,13 @@ from operant import catalogue
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.value.dqn import DQN
 from operant.errors import CheckpointError, OperantError
-from operant.parts.bootstraps import Munchausen
 from operant.parts.describe import PARTS, build, describe, fields_of
 from operant.parts.exploration import Boltzmann
 from operant.parts.networks import GRU, MLP, MinAtarCNN
 from operant.parts.optimisers import SGD, RMSProp
 from operant.parts.replay import Uniform
 from operant.parts.schedules import Cosine, Exponential, Linear
+from operant.parts.values.bootstraps import Munchausen
 
 OTHERS = {
     "learning_rate": Cosine(1e-3, 1e-5, over=0.9),

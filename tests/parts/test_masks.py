@@ -12,8 +12,8 @@ from scipy.special import log_softmax
 from operant.contracts import Spec, Step, Window
 from operant.errors import OperantError
 from operant.parts.encoders import encode, features_shape
-from operant.parts.heads import check_actions, discrete
 from operant.parts.masks import action_mask, masked, stuck
+from operant.parts.networks.heads import check_actions, discrete
 
 SEEN = Box(-np.inf, np.inf, (3,))
 MASK = np.array([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [1, 1, 1, 1, 1]], bool)  # of choices of 3 and 2 actions

@@ -22,11 +22,11 @@ spread of their returns, for otherwise the critic's errors fill the bound on the
 discount^t. Advantages are not normalised. A network with memory is trained by back-propagation through the whole
 window.
 
-Steps 2 to 5 are `gradient` and `apply` of `parts/advantage.py`, which A3C has too.
+Steps 2 to 5 are `gradient` and `apply` of `parts/policies/advantage.py`, which A3C has too.
 """
 
-from operant.parts.advantage import AdvantageActorCritic
 from operant.parts.component import component
+from operant.parts.policies.advantage import AdvantageActorCritic
 
 
 @component

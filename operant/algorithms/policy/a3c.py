@@ -16,8 +16,8 @@ While an actor is at 1. to 4. others update: its gradient is stale by so many up
 `correction="vtrace"` it copies the networks anew after 1., and 2. to 4. are for these: R and the advantages are
 V-trace's, which weigh each step by how likely the newer policy takes the older one's action, at most 1.
 
-`core/asynchronous.py` runs the actors, `learn` is one of them alone. Steps 2 to 5 are `gradient` and `apply` of
-`parts/advantage.py`, which A2C has too.
+`core/asynchronous/driver.py` runs the actors, `learn` is one of them alone. Steps 2 to 5 are `gradient` and `apply` of
+`parts/policies/advantage.py`, which A2C has too.
 
 Deviations from the paper: those of A2C (means instead of sums, windows that run on over the ends of episodes, separate
 networks, rewards scaled by the spread of their returns); each actor has several environments, not one. Statistics of
@@ -32,11 +32,11 @@ from jax import Array
 from operant.contracts import Context, Spec, Window
 from operant.equations import vtrace
 from operant.errors import OperantError
-from operant.parts.actor_critic import State
-from operant.parts.advantage import AdvantageActorCritic
 from operant.parts.component import check_range, component
-from operant.parts.heads import flat_actions
 from operant.parts.masks import action_mask
+from operant.parts.networks.heads import flat_actions
+from operant.parts.policies.actor_critic import State
+from operant.parts.policies.advantage import AdvantageActorCritic
 
 
 @component

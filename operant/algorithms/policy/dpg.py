@@ -33,10 +33,9 @@ from operant.equations import squared, td_target
 from operant.errors import OperantError
 from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.heads import Network, check_bounds, flat_actions, has_memory, num_outputs, shaped_actions
-from operant.parts.layer_norm import LayerNorm
 from operant.parts.minibatches import check_minibatches, epochs
-from operant.parts.networks import MLP, Recipe
+from operant.parts.networks import MLP, LayerNorm, Recipe
+from operant.parts.networks.heads import Network, check_bounds, flat_actions, has_memory, num_outputs, shaped_actions
 from operant.parts.normalisers import Moments, ReturnScale, scaled_rewards
 from operant.parts.optimisers import Adam, Optimiser, descend
 from operant.parts.schedules import Linear, Scalar, at

@@ -34,15 +34,15 @@ from jax.flatten_util import ravel_pytree
 from operant.contracts import Context, Spec, Window
 from operant.equations import clipped_surrogate, kl_k3, surrogate, whiten
 from operant.errors import OperantError
-from operant.parts.actor_critic import ActorCritic, Batch, State, batch_epochs, divergence, value_loss
 from operant.parts.component import check_positive, check_range, component
-from operant.parts.critics import Separate, Shared
-from operant.parts.heads import bodiless, tied
 from operant.parts.networks import MLP, Recipe
+from operant.parts.networks.critics import Separate, Shared
+from operant.parts.networks.heads import bodiless, tied
+from operant.parts.networks.spreads import Independent, Spread
 from operant.parts.optimisers import Adam, Optimiser, descend
-from operant.parts.penalties import AdaptiveKL
+from operant.parts.policies.actor_critic import ActorCritic, Batch, State, batch_epochs, divergence, value_loss
+from operant.parts.policies.penalties import AdaptiveKL
 from operant.parts.schedules import Linear, Scalar, at
-from operant.parts.spreads import Independent, Spread
 
 
 @component

@@ -16,8 +16,8 @@ from jax import Array
 
 from operant.contracts import Context, Spec, Steps, Window
 from operant.parts.component import component
-from operant.parts.heads import check_actions, discrete, num_outputs
 from operant.parts.masks import action_mask, masked
+from operant.parts.networks.heads import check_actions, discrete, num_outputs
 
 
 class State(NamedTuple):

@@ -24,9 +24,9 @@ from operant.contracts import Context, Episodes, Spec, Window
 from operant.equations import discounted_returns, policy_gradient
 from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.heads import Actor, check_actions, check_bounds, flat_actions, shaped_actions
 from operant.parts.masks import action_mask
 from operant.parts.networks import MLP, Recipe
+from operant.parts.networks.heads import Actor, check_actions, check_bounds, flat_actions, shaped_actions
 from operant.parts.optimisers import Adam, Optimiser, descend
 from operant.parts.schedules import Linear, Scalar, at
 

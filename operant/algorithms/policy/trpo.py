@@ -33,11 +33,11 @@ from jax.flatten_util import ravel_pytree
 
 from operant.contracts import Context, Spec, Window
 from operant.equations import surrogate, whiten
-from operant.parts.actor_critic import ActorCritic, Batch, State, fit_critic
 from operant.parts.component import check_positive, check_range, component
-from operant.parts.heads import Actor
 from operant.parts.networks import MLP, Recipe
+from operant.parts.networks.heads import Actor
 from operant.parts.optimisers import Adam, Optimiser
+from operant.parts.policies.actor_critic import ActorCritic, Batch, State, fit_critic
 from operant.parts.schedules import Scalar, at
 
 

@@ -28,11 +28,11 @@ from jax import Array
 
 from operant.contracts import Context, Spec, Window
 from operant.equations import policy_gradient
-from operant.parts.actor_critic import ActorCritic, Batch, State, divergence, fit_critic
 from operant.parts.component import check_positive, check_range, component
-from operant.parts.heads import Actor
 from operant.parts.networks import MLP, Recipe
+from operant.parts.networks.heads import Actor
 from operant.parts.optimisers import Adam, Optimiser, descend
+from operant.parts.policies.actor_critic import ActorCritic, Batch, State, divergence, fit_critic
 from operant.parts.schedules import Linear, Scalar, at
 
 

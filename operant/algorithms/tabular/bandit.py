@@ -22,9 +22,9 @@ from jax import Array
 from operant.contracts import Context, Online, Ratio, Spec, Window
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Options
-from operant.parts.rates import Rate, Visits, check_rate, step_size
-from operant.parts.tables import num_actions, num_states, read, state_index
-from operant.parts.tabular import Errors, Row, State, in_turn
+from operant.parts.tabular.learners import Errors, Row, State, in_turn
+from operant.parts.tabular.rates import Rate, Visits, check_rate, step_size
+from operant.parts.tabular.tables import num_actions, num_states, read, state_index
 
 
 class Arms(NamedTuple):

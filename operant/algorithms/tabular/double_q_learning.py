@@ -21,9 +21,9 @@ from operant.contracts import Context, Spec
 from operant.equations import double_value, td_error
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration
-from operant.parts.rates import Rate, step_size
-from operant.parts.tables import read
-from operant.parts.tabular import Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.learners import Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.rates import Rate, step_size
+from operant.parts.tabular.tables import read
 
 
 class DoubleValues(NamedTuple):

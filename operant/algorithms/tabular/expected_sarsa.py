@@ -15,9 +15,9 @@ from operant.contracts import Context
 from operant.equations import expected_value, td_error
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Options
-from operant.parts.rates import Rate, step_size
-from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.learners import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.rates import Rate, step_size
+from operant.parts.tabular.tables import read
 
 
 @component

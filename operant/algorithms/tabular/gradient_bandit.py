@@ -21,7 +21,7 @@ from jax import Array
 from operant.contracts import Context, Online, Spec, Window
 from operant.parts.component import check_range, component
 from operant.parts.schedules import Scalar, at
-from operant.parts.tables import num_actions, num_states, read, state_index
+from operant.parts.tabular.tables import num_actions, num_states, read, state_index
 
 
 class State(NamedTuple):

@@ -18,12 +18,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from operant.contracts import Context, Episodes, Ratio, Spec, Window
-from operant.parts import monte_carlo
 from operant.parts.component import component
-from operant.parts.monte_carlo import backwards, check_choice, episode_returns, visited
-from operant.parts.rates import Rate, Visits, step_size
-from operant.parts.tables import TablePolicy, num_states, read, state_index
-from operant.parts.tabular import Prediction, State, StateValues
+from operant.parts.tabular import monte_carlo
+from operant.parts.tabular.learners import Prediction, State, StateValues
+from operant.parts.tabular.monte_carlo import backwards, check_choice, episode_returns, visited
+from operant.parts.tabular.rates import Rate, Visits, step_size
+from operant.parts.tabular.tables import TablePolicy, num_states, read, state_index
 
 
 class Visit(NamedTuple):

@@ -24,13 +24,13 @@ from jax import Array
 
 from operant.contracts import Context, Episodes, Ratio, Spec, Window
 from operant.equations import expected_value
-from operant.parts import monte_carlo
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Options, Random
-from operant.parts.monte_carlo import backwards, check_choice, episode_returns, visited
-from operant.parts.rates import Rate, Visits, step_size
-from operant.parts.tables import read, state_index
-from operant.parts.tabular import ActionValues, Control, State
+from operant.parts.tabular import monte_carlo
+from operant.parts.tabular.learners import ActionValues, Control, State
+from operant.parts.tabular.monte_carlo import backwards, check_choice, episode_returns, visited
+from operant.parts.tabular.rates import Rate, Visits, step_size
+from operant.parts.tabular.tables import read, state_index
 
 
 class Visit(NamedTuple):

@@ -21,10 +21,10 @@ from jax import Array
 from operant.contracts import Context, Spec
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Options
-from operant.parts.recent import Recent
 from operant.parts.schedules import Scalar, at
-from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.learners import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.recent import Recent
+from operant.parts.tabular.tables import read
 
 
 @component

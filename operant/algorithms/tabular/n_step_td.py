@@ -17,10 +17,10 @@ from jax import Array
 
 from operant.contracts import Context, Spec
 from operant.parts.component import component
-from operant.parts.recent import Recent
 from operant.parts.schedules import Scalar, at
-from operant.parts.tables import TablePolicy, read
-from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, StepByStep
+from operant.parts.tabular.learners import Errors, Prediction, Row, State, StateValues, StepByStep
+from operant.parts.tabular.recent import Recent
+from operant.parts.tabular.tables import TablePolicy, read
 
 
 @component

@@ -25,9 +25,9 @@ from operant.contracts import Context, Episodes, Ratio, Spec, Window
 from operant.errors import OperantError
 from operant.parts.component import check_range, component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Options, is_soft
-from operant.parts.monte_carlo import backwards, check_choice, episode_returns
-from operant.parts.tables import num_actions, num_states, read, state_index
-from operant.parts.tabular import ActionValues, State
+from operant.parts.tabular.learners import ActionValues, State
+from operant.parts.tabular.monte_carlo import backwards, check_choice, episode_returns
+from operant.parts.tabular.tables import num_actions, num_states, read, state_index
 
 
 class Visit(NamedTuple):

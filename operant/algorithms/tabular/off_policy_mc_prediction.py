@@ -26,11 +26,11 @@ from jax import Array
 from operant.contracts import Context, Episodes, Ratio, Spec, Window
 from operant.equations.recurrence import reverse_recurrence
 from operant.errors import OperantError
-from operant.parts import monte_carlo
 from operant.parts.component import check_range, component
-from operant.parts.monte_carlo import check_choice, episode_returns, visited
-from operant.parts.tables import TablePolicy, num_actions, num_states, read, state_index
-from operant.parts.tabular import State, StateValues
+from operant.parts.tabular import monte_carlo
+from operant.parts.tabular.learners import State, StateValues
+from operant.parts.tabular.monte_carlo import check_choice, episode_returns, visited
+from operant.parts.tabular.tables import TablePolicy, num_actions, num_states, read, state_index
 
 
 @component

@@ -30,10 +30,10 @@ from operant.contracts import Context, Spec
 from operant.equations import td_error
 from operant.parts.component import check_range, component
 from operant.parts.exploration import EpsilonGreedy, Exploration
-from operant.parts.rates import Rate, step_size
-from operant.parts.table_model import Model, Outcome, fresh_model, recall, remember
-from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, StepByStep
+from operant.parts.tabular.learners import ActionValues, Control, Errors, Row, StepByStep
+from operant.parts.tabular.rates import Rate, step_size
+from operant.parts.tabular.table_model import Model, Outcome, fresh_model, recall, remember
+from operant.parts.tabular.tables import read
 
 
 class State(NamedTuple):

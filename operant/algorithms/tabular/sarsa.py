@@ -22,9 +22,9 @@ from operant.contracts import Context, Spec
 from operant.equations import td_error
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Options
-from operant.parts.rates import Rate, step_size
-from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.learners import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.rates import Rate, step_size
+from operant.parts.tabular.tables import read
 
 
 class Pending(NamedTuple):

@@ -26,9 +26,9 @@ from operant.contracts import Context, Spec
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Options
 from operant.parts.schedules import Scalar, at
-from operant.parts.tables import num_actions, num_states, read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
-from operant.parts.traces import Trace, Traces
+from operant.parts.tabular.learners import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.tables import num_actions, num_states, read
+from operant.parts.tabular.traces import Trace, Traces
 
 
 class Carried(NamedTuple):

@@ -14,9 +14,9 @@ from jax import Array
 from operant.contracts import Context
 from operant.equations import td_error
 from operant.parts.component import component
-from operant.parts.rates import Rate, step_size
-from operant.parts.tables import TablePolicy, read
-from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, StepByStep
+from operant.parts.tabular.learners import Errors, Prediction, Row, State, StateValues, StepByStep
+from operant.parts.tabular.rates import Rate, step_size
+from operant.parts.tabular.tables import TablePolicy, read
 
 
 @component

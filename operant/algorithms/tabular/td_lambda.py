@@ -20,9 +20,9 @@ from jax import Array
 from operant.contracts import Context, Spec
 from operant.parts.component import component
 from operant.parts.schedules import Scalar, at
-from operant.parts.tables import TablePolicy, num_states, read
-from operant.parts.tabular import Errors, Prediction, Row, State, StateValues, StepByStep
-from operant.parts.traces import Trace, Traces
+from operant.parts.tabular.learners import Errors, Prediction, Row, State, StateValues, StepByStep
+from operant.parts.tabular.tables import TablePolicy, num_states, read
+from operant.parts.tabular.traces import Trace, Traces
 
 
 @component

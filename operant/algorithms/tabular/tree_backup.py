@@ -24,10 +24,10 @@ from operant.equations import expected_value
 from operant.equations.recurrence import reverse_recurrence
 from operant.parts.component import component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Greedy, Options, refuse_counts
-from operant.parts.recent import Recent
 from operant.parts.schedules import Scalar, at
-from operant.parts.tables import read
-from operant.parts.tabular import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.learners import ActionValues, Control, Errors, Row, State, StepByStep
+from operant.parts.tabular.recent import Recent
+from operant.parts.tabular.tables import read
 
 
 @component

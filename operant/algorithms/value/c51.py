@@ -31,9 +31,9 @@ from operant.contracts import Spec
 from operant.equations import categorical_projection
 from operant.errors import OperantError
 from operant.parts.component import component
-from operant.parts.deep_q import DeepQ, Goal, taken
 from operant.parts.optimisers import Adam, Optimiser
-from operant.parts.transitions import Batch
+from operant.parts.replay.transitions import Batch
+from operant.parts.values.deep_q import DeepQ, Goal, taken
 
 
 @component

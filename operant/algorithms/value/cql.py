@@ -28,10 +28,10 @@ from jax import Array
 
 from operant.contracts import Spec
 from operant.parts.component import check_range, component
-from operant.parts.deep_q import Goal, taken
 from operant.parts.masks import restricted
-from operant.parts.mean_q import MeanQ
-from operant.parts.transitions import Batch
+from operant.parts.replay.transitions import Batch
+from operant.parts.values.deep_q import Goal, taken
+from operant.parts.values.mean_q import MeanQ
 
 
 @component

@@ -22,13 +22,13 @@ from operant.equations import expected_value
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
 from operant.parts.exploration import EpsilonGreedy, Exploration, legal_options
-from operant.parts.latest_q import LatestQ, State, rows_of
 from operant.parts.masks import legal_actions
 from operant.parts.minibatches import check_minibatches
-from operant.parts.monte_carlo import episode_returns
 from operant.parts.networks import MLP, Recipe
 from operant.parts.optimisers import Adam, Optimiser
 from operant.parts.schedules import Linear, Scalar
+from operant.parts.tabular.monte_carlo import episode_returns
+from operant.parts.values.latest_q import LatestQ, State, rows_of
 
 
 @component

@@ -24,12 +24,12 @@ from operant.equations import expected_value, td_target
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
 from operant.parts.exploration import Boltzmann, Exploration, legal_options
-from operant.parts.heads import next_outputs
-from operant.parts.latest_q import LatestQ, State, rows_of
 from operant.parts.masks import legal_actions
 from operant.parts.networks import MLP, Recipe
+from operant.parts.networks.heads import next_outputs
 from operant.parts.optimisers import Adam, Optimiser
 from operant.parts.schedules import Linear, Scalar
+from operant.parts.values.latest_q import LatestQ, State, rows_of
 
 
 @component

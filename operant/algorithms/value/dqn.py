@@ -22,7 +22,7 @@ of several steps are not corrected for the policy that acted.
 """
 
 from operant.parts.component import component
-from operant.parts.mean_q import MeanQ
+from operant.parts.values.mean_q import MeanQ
 
 
 @component

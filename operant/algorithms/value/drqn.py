@@ -36,15 +36,15 @@ from jax import Array
 from operant.contracts import Spec, Window
 from operant.equations import n_step_returns, squared, squash, unsquash
 from operant.errors import OperantError
-from operant.parts.bootstraps import Bootstrap, Double
 from operant.parts.component import check_range, component
-from operant.parts.heads import Network, has_memory
 from operant.parts.masks import restricted
 from operant.parts.networks import GRU, Recipe
+from operant.parts.networks.heads import Network, has_memory
 from operant.parts.replay import Replay, Uniform
-from operant.parts.replay_q import ReplayQ
+from operant.parts.replay.sequences import Batch, Sequence, example_of, minibatch, rows_of
 from operant.parts.schedules import Scalar
-from operant.parts.sequences import Batch, Sequence, example_of, minibatch, rows_of
+from operant.parts.values.bootstraps import Bootstrap, Double
+from operant.parts.values.replay_q import ReplayQ
 
 ETA = 0.9  # how much of a row's priority is its largest error
 

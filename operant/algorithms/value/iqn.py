@@ -31,14 +31,14 @@ from jax import Array
 
 from operant.contracts import Spec
 from operant.parts.component import check_range, component
-from operant.parts.deep_q import DeepQ, Goal, taken
 from operant.parts.encoders import features_shape
-from operant.parts.heads import Network
-from operant.parts.layers import Linear
+from operant.parts.networks.heads import Network
+from operant.parts.networks.layers import Linear
 from operant.parts.optimisers import Adam, Optimiser
-from operant.parts.quantiles import equally_likely, midpoints, regress
+from operant.parts.replay.transitions import Batch
 from operant.parts.schedules import Scalar
-from operant.parts.transitions import Batch
+from operant.parts.values.deep_q import DeepQ, Goal, taken
+from operant.parts.values.quantiles import equally_likely, midpoints, regress
 
 
 class Implicit(eqx.Module):

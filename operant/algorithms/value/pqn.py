@@ -23,14 +23,13 @@ from operant.equations import lambda_returns
 from operant.parts.component import check_range, component
 from operant.parts.encoders import encode
 from operant.parts.exploration import EpsilonGreedy, Exploration
-from operant.parts.heads import next_outputs
-from operant.parts.latest_q import LatestQ, State, rows_of
-from operant.parts.layer_norm import LayerNorm
 from operant.parts.masks import legal_actions, restricted
 from operant.parts.minibatches import check_minibatches
-from operant.parts.networks import MLP, Recipe
+from operant.parts.networks import MLP, LayerNorm, Recipe
+from operant.parts.networks.heads import next_outputs
 from operant.parts.optimisers import Optimiser, RAdam
 from operant.parts.schedules import Linear, Scalar
+from operant.parts.values.latest_q import LatestQ, State, rows_of
 
 
 @component

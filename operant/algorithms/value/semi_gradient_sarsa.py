@@ -28,8 +28,8 @@ from operant.equations import expected_value, td_error
 from operant.parts.component import check_range, component
 from operant.parts.exploration import EpsilonGreedy, Exploration, Options, refuse_counts
 from operant.parts.schedules import Scalar, at
-from operant.parts.tables import num_actions, read
-from operant.parts.tiles import Tiles
+from operant.parts.tabular.tables import num_actions, read
+from operant.parts.tabular.tiles import Tiles
 
 
 class Pending(NamedTuple):

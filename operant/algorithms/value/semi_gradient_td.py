@@ -23,8 +23,8 @@ from operant.contracts import Context, Online, Ratio, Spec, Window
 from operant.equations import td_error
 from operant.parts.component import check_range, component
 from operant.parts.schedules import Scalar, at
-from operant.parts.tables import num_actions
-from operant.parts.tiles import Tiles
+from operant.parts.tabular.tables import num_actions
+from operant.parts.tabular.tiles import Tiles
 
 
 class State(NamedTuple):
