@@ -226,7 +226,7 @@ class Divisible(Algorithm, Protocol):
         """What a driver in Python calls with `(algorithm, state, window, key, clock)` in place of `learn`.
 
         It runs programs of its own, uses up the state but for its policy, and writes into the NumPy arrays, of which
-        `init` gives outlines (`parts.host_memory`). None where all is on the device, and `learn` one program.
+        `init` gives outlines (`parts.replay.host_memory`). None where all is on the device, and `learn` one program.
         """
         ...
 

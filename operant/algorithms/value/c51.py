@@ -13,8 +13,9 @@ Source: Bellemare et al. 2017, "A distributional perspective on reinforcement le
     6.        descend the cross-entropy - sum_i m_i log p_i(s, a)
     7.    every `target_every` environment steps copy the online network to the target
 
-All but 4. to 6. is shared with its relatives (`parts.deep_q`), and so are `bootstrap`, `n_step`, `Prioritised` (by the
-cross-entropy), `Dueling` and `Noisy`; with all of them it is Rainbow (Hessel et al. 2018), `rainbow` in the catalogue.
+All but 4. to 6. is shared with its relatives (`parts.values.deep_q`), and so are `bootstrap`, `n_step`, `Prioritised`
+(by the cross-entropy), `Dueling` and `Noisy`; with all of them it is Rainbow (Hessel et al. 2018), `rainbow` in the
+catalogue.
 
 Deviations from the paper: Adam's epsilon and the other settings are for small problems; epsilon follows training
 progress; a truncated episode bootstraps from its true final observation. With Munchausen, which was not written for

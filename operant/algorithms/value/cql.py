@@ -10,9 +10,9 @@ Source: Kumar et al. 2020, "Conservative Q-learning for offline reinforcement le
     5.        descend  alpha (log sum_a' exp Q(s, a') - Q(s, a)) + the squared (or Huber) loss of y - Q(s, a)
     6.    every `target_every` environment steps (gradient steps, from a dataset) copy the online network to the target
 
-alpha is `conservative_weight`; with 0 it is DQN. 4. and the loss of 5. are `parts.mean_q`, shared with DQN; the rest is
-shared with all relatives (`parts.deep_q`), and so are `bootstrap`, `n_step`, `Prioritised` (by the error alone),
-`Dueling` and `Noisy`.
+alpha is `conservative_weight`; with 0 it is DQN. 4. and the loss of 5. are `parts.values.mean_q`, shared with DQN; the
+rest is shared with all relatives (`parts.values.deep_q`), and so are `bootstrap`, `n_step`, `Prioritised` (by the error
+alone), `Dueling` and `Noisy`.
 
 Deviations from the paper: the mean of the return instead of its quantiles (the paper's Atari agent is QR-DQN); alpha is
 fixed, not a Lagrange multiplier; with returns of several steps, which are not corrected for the policy that acted, the

@@ -10,9 +10,9 @@ Source: Mnih et al. 2015, "Human-level control through deep reinforcement learni
     5.        descend the squared (or Huber) loss of y - Q(s, a)
     6.    every `target_every` environment steps copy the online network to the target
 
-4. and 5. are `parts.mean_q`, shared with CQL; the rest is shared with all relatives (`parts.deep_q`). What 4. takes of
-the next state is the `bootstrap`: the maximum, double Q-learning or Munchausen. Returns of `n_step` steps, a
-`Prioritised` replay, and `Dueling` and `Noisy` networks are values of fields.
+4. and 5. are `parts.values.mean_q`, shared with CQL; the rest is shared with all relatives (`parts.values.deep_q`).
+What 4. takes of the next state is the `bootstrap`: the maximum, double Q-learning or Munchausen. Returns of `n_step`
+steps, a `Prioritised` replay, and `Dueling` and `Noisy` networks are values of fields.
 
 Deviations from the paper: the squared loss instead of clipped errors by default, because rewards are not clipped
 either (with values near 100 a threshold of 1 regresses to the median, and with these settings the rare terminal steps
@@ -27,4 +27,4 @@ from operant.parts.values.mean_q import MeanQ
 
 @component
 class DQN(MeanQ):
-    """`MeanQ` itself; the fields are its own and those of `parts.replay_q`."""
+    """`MeanQ` itself; the fields are its own and those of `parts.values.replay_q`."""

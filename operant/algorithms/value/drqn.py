@@ -16,8 +16,9 @@ burn-in and the priorities of Kapturowski et al. 2019 (R2D2), section 3.
     6.        the row's priority is  0.9 max_t |error_t| + 0.1 mean_t |error_t|
     7.    every `target_every` environment steps copy the online network to the target
 
-All but 1. and 3. to 6. is shared with DQN and its relatives (`parts.replay_q`); `bootstrap`, `n_step`, `Prioritised`,
-`Dueling` and `Noisy` are the same values of fields. `replay.capacity` and `batch_size` count rows, of T steps each.
+All but 1. and 3. to 6. is shared with DQN and its relatives (`parts.values.replay_q`); `bootstrap`, `n_step`,
+`Prioritised`, `Dueling` and `Noisy` are the same values of fields. `replay.capacity` and `batch_size` count rows, of T
+steps each.
 
 Deviations from R2D2: one learner acts and learns, with one exploration rule; a row runs on through the ends of
 episodes, h being cleared there, in place of sequences that end with them; rows do not overlap in the steps that are

@@ -14,7 +14,7 @@ Source: Dabney et al. 2018, "Implicit quantile networks for distributional reinf
     6.        descend  sum_i mean_j  rho_tau_i(T_j - Z_tau_i(s, a)),  the quantile Huber loss
     7.    every `target_every` environment steps copy the online network to the target
 
-All but 4. is shared with its relatives (`parts.deep_q`; 5. and 6. with QR-DQN, `parts.quantiles`).
+All but 4. is shared with its relatives (`parts.values.deep_q`; 5. and 6. with QR-DQN, `parts.values.quantiles`).
 
 Deviations from the paper: f is the head alone, psi the whole body before it; as many fractions tau' as tau; the K
 fractions of Q are the midpoints of equal intervals instead of draws, so that greedy actions have no chance in them;

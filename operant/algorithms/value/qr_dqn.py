@@ -12,8 +12,8 @@ Source: Dabney et al. 2018, "Distributional reinforcement learning with quantile
     5.        descend  sum_i mean_j  rho_tau_i(T theta_j - theta_i(s, a)),  the quantile Huber loss
     6.    every `target_every` environment steps copy the online network to the target
 
-4. and 5. are `parts.quantiles`, shared with IQN; the rest is shared with all relatives (`parts.deep_q`), and so are
-`bootstrap`, `n_step`, `Prioritised` (by the error of the mean), `Dueling` and `Noisy`.
+4. and 5. are `parts.values.quantiles`, shared with IQN; the rest is shared with all relatives (`parts.values.deep_q`),
+and so are `bootstrap`, `n_step`, `Prioritised` (by the error of the mean), `Dueling` and `Noisy`.
 
 Deviations from the paper: the settings are for small problems; epsilon follows training progress; a truncated episode
 bootstraps from its true final observation; the Huber loss is divided by its threshold, so that with 0 it is the

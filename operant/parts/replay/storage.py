@@ -48,7 +48,7 @@ class Storage(Protocol):
     """How a replay keeps its rows; its state is arrays alone.
 
     One with a field `memory` that says "host" has outlines in the place of its large arrays at first, and NumPy reads
-    its rows (`parts.host_memory`).
+    its rows (`parts.replay.host_memory`).
     """
 
     def init(self, example: PyTree, capacity: int, block: int, streams: int) -> Any:

@@ -1,6 +1,6 @@
 """Experience replay (Lin 1992; Mnih et al. 2015): past rows, usually transitions, drawn from uniformly.
 
-How rows are drawn is the replay's part, how they are kept the storage's (`parts.storage`).
+How rows are drawn is the replay's part, how they are kept the storage's (`parts.replay.storage`).
 """
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -60,7 +60,7 @@ class Replay(Protocol):
         ...
 
     def shared(self, state: Any) -> PyTree:
-        """Which leaves of `state` only pushes change, as a storage says it (`parts.storage`)."""
+        """Which leaves of `state` only pushes change, as a storage says it (`parts.replay.storage`)."""
         ...
 
 

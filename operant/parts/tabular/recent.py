@@ -21,7 +21,7 @@ class Recent(NamedTuple):
         return Recent(number, jnp.copy(number), jnp.zeros((num_envs, n)), jnp.zeros(num_envs, jnp.int32))
 
     def push(self, row: Any) -> "Recent":
-        """With one more transition (`parts.tabular.Row`), for which there is room."""
+        """With one more transition (`parts.tabular.learners.Row`), for which there is room."""
         new = row.state, row.action, row.reward
         states, actions, rewards = (old.at[self.count].set(each) for old, each in zip(self[:3], new, strict=True))
         return Recent(states, actions, rewards, self.count + 1)
