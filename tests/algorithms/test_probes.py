@@ -186,7 +186,9 @@ def test_memory_cannot_be_faked():
 HOST = {"ppo": (ppo, 60), "dqn": (dqn, 250), "reinforce": (reinforce, 150)}
 
 
-@pytest.mark.parametrize("name", HOST)
+@pytest.mark.parametrize(
+    "name", ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn", "reinforce"))]
+)
 def test_the_right_action_is_found_on_the_host(name):
     algorithm, iterations = HOST[name]
     _, state = trained_on_host(algorithm, ObservationAction, iterations)
