@@ -99,7 +99,8 @@ def main() -> None:
 def page(path: Path, lines: dict[str, list[str]], options: argparse.Namespace) -> str:
     """The page at `path` with the rows of `lines`, by environment, in the place of their earlier ones."""
     _, _, table = (path.read_text(encoding="utf-8") if path.exists() else "").partition(HEAD + "\n")
-    kept = [line for line in table.splitlines() if line.split("|")[1].strip() not in lines]
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    kept = [line for line in rows if line.split("|")[1].strip() not in lines]
     packages = ", ".join(f"{name} {version(name)}" for name in ("jax", "gymnasium", "mujoco"))
     flags = [f" --{name} {value}" for name in ("seeds", "steps", "jobs") if (value := getattr(options, name))]
     return (
@@ -110,7 +111,7 @@ PPO by its preset beside Stable-Baselines3 with the same settings: greedy return
 training, over seeds; the median of the seconds of training. {packages}, Python {platform.python_version()};
 Stable-Baselines3 as in `benchmarks/requirements-sb3.txt`.
 
-`python benchmarks/mujoco_ppo.py{"".join(flags)}`
+The newest rows: `python benchmarks/mujoco_ppo.py --environments {" ".join(lines)}{"".join(flags)}`
 
 """
         + "\n".join([HEAD, *sorted(chain(kept, *lines.values()))])

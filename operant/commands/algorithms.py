@@ -6,6 +6,9 @@ from operant.commands.common import JSON, SWITCHES
 from operant.errors import OperantError
 from operant.parsing import Command, Flag, cut, parse
 
+# Characters that a terminal needs for the columns of the map.
+WIDE = 150
+
 # The filters of `operant algorithms`: those that ..., and the test.
 FILTERS: dict[str, tuple[str, Any]] = {
     "model_free": ("need no model of the world", lambda entry: not entry.model),
@@ -25,7 +28,7 @@ def main(argv: list[str]) -> int:
     flags = tuple(Flag(name, None, False, f"those that {about}") for name, (about, _) in FILTERS.items())
     command = Command("algorithms", "List the algorithms, with their place on the map.", (), (*flags, JSON))
     values = parse(command, cut(argv, (*FILTERS, *SWITCHES)))
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from operant import catalogue, presets
     from operant.commands.output import console, print_json
@@ -54,10 +57,18 @@ def main(argv: list[str]) -> int:
         rows = [{column: getattr(entry, column) for column in columns} for entry in entries]
         print_json({"algorithms": [row | {"presets": list(presets.of(row["name"]))} for row in rows]})
         return 0
-    table = Table("algorithm", "learns", "data", "update", "actions", "presets", "", box=None, pad_edge=False)
-    for entry in entries:
-        tuned = ", ".join(presets.of(entry.name))
-        table.add_row(entry.name, entry.learns, entry.data, entry.update, entry.actions, tuned, entry.summary)
-    console().print(table)
-    console().print("operant train NAME --help shows an algorithm's fields", style="dim")
+    out = console()
+    name = Column("algorithm", no_wrap=True)
+    if out.width < WIDE:  # so many columns would be slivers
+        table = Table(name, "", box=None, pad_edge=False)
+        for entry in entries:
+            table.add_row(entry.name, entry.summary)
+        hint = "; --json, or a wider terminal, has their presets and where they stand on the map"
+    else:
+        table, hint = Table(name, "learns", "data", "update", "actions", "presets", "", box=None, pad_edge=False), ""
+        for entry in entries:
+            tuned = ", ".join(presets.of(entry.name))
+            table.add_row(entry.name, entry.learns, entry.data, entry.update, entry.actions, tuned, entry.summary)
+    out.print(table)
+    out.print(f"operant train NAME --help shows an algorithm's fields{hint}", style="dim")
     return 0

@@ -96,7 +96,8 @@ def run(
             count = min(chunk, border - iteration)
             try:
                 carry, faults, took = advance(carry, iteration, count)
-                if first:  # An empty chunk shows what every one costs, and what makes longer ones worth while.
+                if first and iteration + count < end:
+                    # An empty chunk shows what every one costs, and what makes longer ones worth while.
                     carry, _, overhead = advance(carry, iteration + count, 0)
             except OperantError as error:
                 if driver.latest is not None:

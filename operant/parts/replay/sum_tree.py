@@ -64,7 +64,7 @@ def assign(tree: SumTree, index: Array, values: Array, wanted: Array) -> SumTree
 def find(tree: SumTree, shares: Array) -> tuple[Array, Array]:
     """Where the `shares` `[N]`, in [0, 1), of the total lie: int32 indices, and the weights there.
 
-    An entry of weight zero is never found, unless all are zero: then the first.
+    Of finite weights, one of zero is never found, unless the total is zero or subnormal: then the first.
     """
     levels = [tree.leaves, *tree.sums]
     while levels[-1].shape[0] > 1:
