@@ -78,7 +78,7 @@ class Prioritised:
         return self._ring.later(state.ring, index, count)
 
     def update(self, state: PrioritisedState, draw: Draw, priorities: Array) -> PrioritisedState:
-        """Set p of the rows of `draw` to `priorities` `[batch]`, finite and not negative; overwritten rows keep theirs."""
+        """Set p of `draw`'s rows to `priorities` `[batch]`, finite and not negative; overwritten rows keep theirs."""
         weights = _power(priorities + SMALLEST, self.alpha)
         ring, spare = self.storage.ring(state.ring), self.storage.spare(state.ring)
         since = (state.pushes - draw.pushes).astype(jnp.int32)
