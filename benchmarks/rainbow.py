@@ -6,7 +6,7 @@ Both with their presets for the game, so with minibatches of the same size, but 
 update every `--num-envs` frames, where the presets have one every frame. DQN's epsilon falls over its authors' 100,000
 frames, or over the whole of a shorter training. 100 greedy episodes a seed; the interval is that of the interquartile
 mean over seeds. One program trains all seeds, or, with `--jobs`, several processes train one each: on a CPU the weights
-of ten Rainbows do not fit in the cache, and one at a time is twice as fast. Exit code 1 if Rainbow's interval does not
+of ten Rainbows do not fit in the cache. Exit code 1 if Rainbow's interval does not
 lie wholly above DQN's in one of the games.
 """
 

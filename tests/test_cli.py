@@ -241,6 +241,15 @@ def test_algorithms_can_be_filtered(capsys):
     assert code == 0 and not out and "ppo" in err and "reinforce" in err and "dqn" not in err
 
 
+@pytest.mark.parametrize(("columns", "placed"), [("80", False), ("200", True)])
+def test_algorithms_keep_their_names_on_narrow_terminals(capsys, monkeypatch, columns, placed):
+    monkeypatch.setenv("COLUMNS", columns)
+    _, _, err = said(capsys, "algorithms")
+    listed = {line.split(" ")[0] for line in err.splitlines()}
+    assert listed >= {"semi-gradient-sarsa", "semi-gradient-td", "off-policy-mc", "prioritised-sweeping"}
+    assert ("learns" in err.splitlines()[0]) == placed
+
+
 def test_environments_name_their_backends(capsys):
     code, out, err = said(capsys, "environments", "--json")
     known = json.loads(out)["environments"]

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from gymnasium.spaces import Discrete
 from jax import Array
 
 from operant.contracts import Spec
@@ -158,6 +159,14 @@ class UCB:
 def legal_options(values: Array, legal: Array | None) -> Options:
     """A choice by action values `[B, A]` among the actions that are `legal` `[B, A]`; None: among all."""
     return Options(restricted(values, legal), legal)
+
+
+def check_choice(rule: Exploration, spec: Spec, name: str) -> None:
+    """Raise `OperantError` where `rule` cannot choose among the actions of `spec` for the deep learner `name`."""
+    if not isinstance(spec.action_space, Discrete):
+        raise OperantError(f"{name} needs Discrete actions, not {spec.action_space}: ppo serves those")
+    refuse_counts(rule, name)
+    check_masks(rule, spec)
 
 
 def check_masks(rule: Exploration, spec: Spec) -> None:

@@ -82,7 +82,7 @@ def test_a_learning_rate_that_explodes_is_noticed():
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
-    from operant.core.runs import files as _files
+    from operant.core.runs import files
 
     calls, write = 0, os.fsync
 
@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor)
 
-    monkeypatch.setattr(_files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
         operant.train(tiny, "CartPole-v1", steps=20_000, out=tmp_path / "run", progress="none")
     monkeypatch.undo()

@@ -16,8 +16,7 @@ import numpy as np
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from operant.contracts import Step, Window
-from operant.core.runs import checkpoint
-from operant.core.runs import manifest as _manifest
+from operant.core.runs import checkpoint, manifest
 from operant.environments.spaces import in_words, layout, space_from_json, space_to_json
 from operant.errors import CheckpointError, OperantError
 from operant.parts.encoders import children, example
@@ -126,9 +125,9 @@ class Dataset:
         if not names:
             raise OperantError(f"{folder} is no dataset: operant export-dataset writes one, minari:ID names Minari's")
         where = folder / names[0]
-        told = _manifest.read(where)["description"]
+        told = manifest.read(where)["description"]
         if told.get("dataset") != FORMAT or type(told.get("rows")) is not int or not 0 < told["rows"] < 2**31:
-            raise CheckpointError(f"{where / _manifest.MANIFEST}: is not the description of a dataset")
+            raise CheckpointError(f"{where / manifest.MANIFEST}: is not the description of a dataset")
         seen, done = (space_from_json(told.get(name)) for name in ("observation_space", "action_space"))
         columns, _ = checkpoint.load(where, template(seen, done, told["rows"]))
         about = told.get("about")

@@ -22,8 +22,7 @@ from typing import Any
 
 import jax
 
-from operant.core.runs import manifest as _manifest
-from operant.core.runs import segments as _segments
+from operant.core.runs import manifest, segments
 from operant.core.runs.files import move, read_file, sync_folder, write_file
 from operant.errors import CheckpointError
 
@@ -60,27 +59,27 @@ def load(path: Path, template: PyTree) -> tuple[PyTree, dict[str, Any]]:
     `CheckpointError`, naming file and leaf, where anything is damaged or does not fit the template.
     """
     wanted, layouts = _named(path, template)
-    manifest = _manifest.read(path)
-    _manifest.compare(path / _manifest.MANIFEST, manifest["leaves"], layouts)
-    files = manifest["files"]
+    told = manifest.read(path)
+    manifest.compare(path / manifest.MANIFEST, told["leaves"], layouts)
+    files = told["files"]
 
     @functools.lru_cache(maxsize=2)  # neighbouring leaves share a file
     def read(file: str) -> dict[str, bytes]:
         data = read_file(path / file, files[file]["size"])
         if hashlib.sha256(data).hexdigest() != files[file]["sha256"]:
             raise CheckpointError(f"{file} is damaged (its content does not match its hash)")
-        return _segments.tensors(data, file)
+        return segments.tensors(data, file)
 
     leaves = []
     for name, like in wanted.items():
-        entry = manifest["leaves"][name]
+        entry = told["leaves"][name]
         try:
-            if sum(files[file]["size"] for file in entry["segments"]) < _segments.size(like):
+            if sum(files[file]["size"] for file in entry["segments"]) < segments.size(like):
                 raise CheckpointError("its files are too small to hold it")
-            leaves.append(_segments.join(name, like, entry["segments"], read, entry["key"]))
+            leaves.append(segments.join(name, like, entry["segments"], read, entry["key"]))
         except CheckpointError as error:
             raise CheckpointError(f"{path}: leaf {name}: {error}") from error
-    return jax.tree.unflatten(jax.tree.structure(template), leaves), manifest["description"]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves), told["description"]
 
 
 def latest(folder: Path) -> list[str]:
@@ -105,7 +104,7 @@ def load_newest(folder: Path, template: PyTree) -> tuple[PyTree, dict[str, Any],
         try:
             tree, description = load(folder / name, template)
             return tree, description, name, [f"{reason}; using an earlier checkpoint" for reason in reasons]
-        except _manifest.MismatchError:
+        except manifest.MismatchError:
             raise
         except CheckpointError as error:
             reasons.append(str(error))
@@ -140,7 +139,7 @@ def _named(where: Path, tree: PyTree) -> tuple[dict[str, Any], dict[str, Any]]:
         if name in named:
             raise CheckpointError(f"{where}: two leaves have the key path {name}")
         try:
-            named[name], layouts[name] = leaf, _segments.layout(leaf)
+            named[name], layouts[name] = leaf, segments.layout(leaf)
         except CheckpointError as error:
             raise CheckpointError(f"{where}: leaf {name}: {error}") from None
     return named, layouts
@@ -150,10 +149,10 @@ def _write(temporary: Path, target: Path, tree: PyTree, description: dict[str, A
     named, layouts = _named(target, tree)
     leaves: dict[str, Any] = {}
     for name, leaf in named.items():
-        leaves[name] = {**layouts[name], "key": _segments.implementation(leaf), "segments": []}
+        leaves[name] = {**layouts[name], "key": segments.implementation(leaf), "segments": []}
     earlier = [target.parent / name for name in latest(target.parent)]
     files: dict[str, Any] = {}
-    for content, names in _segments.cut(named.items()):
+    for content, names in segments.cut(named.items()):
         digest = hashlib.sha256(content).hexdigest()
         file = f"{digest}.safetensors"
         if file not in files:
@@ -161,7 +160,7 @@ def _write(temporary: Path, target: Path, tree: PyTree, description: dict[str, A
             _place(temporary / file, content, earlier)
         for name in names:
             leaves[name]["segments"].append(file)
-    write_file(temporary / _manifest.MANIFEST, _manifest.seal(target, files, leaves, description))
+    write_file(temporary / manifest.MANIFEST, manifest.seal(target, files, leaves, description))
     sync_folder(temporary)
 
 
@@ -182,10 +181,10 @@ def _publish(temporary: Path, target: Path) -> None:
         return
     # A folder that is not empty cannot be replaced at once, but its manifest can: contents first, manifest last.
     current = {file.name for file in temporary.iterdir()}
-    for name in current - {_manifest.MANIFEST}:
+    for name in current - {manifest.MANIFEST}:
         move(temporary / name, target / name)
     sync_folder(target)
-    move(temporary / _manifest.MANIFEST, target / _manifest.MANIFEST)
+    move(temporary / manifest.MANIFEST, target / manifest.MANIFEST)
     sync_folder(target)
     with contextlib.suppress(OSError):
         for file in target.iterdir():
@@ -195,7 +194,7 @@ def _publish(temporary: Path, target: Path) -> None:
 
 def _looks_whole(path: Path) -> bool:
     try:
-        _manifest.read(path)
+        manifest.read(path)
     except CheckpointError:
         return False
     return True

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from gymnasium.spaces import Discrete
 from jax import Array
 
 from operant.contracts import Context, Outlook, Spec
@@ -13,7 +12,7 @@ from operant.equations import masked_mean, squared
 from operant.errors import OperantError
 from operant.parts.component import check_range
 from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import Exploration, check_masks, legal_options, refuse_counts
+from operant.parts.exploration import Exploration, check_choice, legal_options
 from operant.parts.masks import action_mask, legal_actions, restricted, shown
 from operant.parts.minibatches import epochs
 from operant.parts.networks import Noisy, Recipe
@@ -43,10 +42,7 @@ class LatestQ:
 
     def check(self, spec: Spec) -> None:
         name = type(self).__name__
-        if not isinstance(spec.action_space, Discrete):
-            raise OperantError(f"{name} needs Discrete actions, not {spec.action_space}: ppo serves those")
-        refuse_counts(self.exploration, name)
-        check_masks(self.exploration, spec)
+        check_choice(self.exploration, spec, name)
         check_range(self, 0, 1, "discount")
         check_range(self, 0, math.inf, "learning_rate", "max_gradient_norm")
         if isinstance(self.network, Noisy):

@@ -7,14 +7,13 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium.spaces import Discrete
 from jax import Array
 
 from operant.contracts import Clock, Context, Outlook, Ratio, Spec, Steps, Window
 from operant.errors import OperantError
 from operant.parts.component import check_positive, check_range, component
 from operant.parts.encoders import encode, features_shape
-from operant.parts.exploration import EpsilonGreedy, Exploration, check_masks, legal_options, refuse_counts
+from operant.parts.exploration import EpsilonGreedy, Exploration, check_choice, legal_options
 from operant.parts.masks import action_mask, legal_actions, restricted, shown
 from operant.parts.networks import MLP, Recipe
 from operant.parts.networks.heads import Network
@@ -116,11 +115,7 @@ class ReplayQ(ABC):
         return Network(self.network, key, shape, actions * self.outputs, gain=None, num_actions=actions)
 
     def check(self, spec: Spec) -> None:
-        name = type(self).__name__
-        if not isinstance(spec.action_space, Discrete):
-            raise OperantError(f"{name} needs Discrete actions, not {spec.action_space}: ppo serves those")
-        refuse_counts(self.exploration, name)
-        check_masks(self.exploration, spec)
+        check_choice(self.exploration, spec, type(self).__name__)
         whole = "num_steps", "num_updates", "batch_size", "target_every", "n_step"
         check_range(self, 1, math.inf, *whole)
         check_range(self, 0, math.inf, "warmup", "learning_rate")

@@ -16,8 +16,7 @@ from operant.cli import main
 from operant.core.data.behaviour import Behaviour, record
 from operant.core.data.datasets import COLUMNS, Dataset
 from operant.core.drivers.offline import OfflineDriver
-from operant.core.runs import checkpoint
-from operant.core.runs import manifest as _manifest
+from operant.core.runs import checkpoint, manifest
 from operant.environments import Compiled, Host, make
 from operant.errors import OperantError
 from operant.parts.component import strong
@@ -123,13 +122,13 @@ def test_columns_that_do_not_fit(changes, words):
 
 def damaged(folder, how):
     where = folder / str(ROWS)
-    manifest, (tensors,) = where / "manifest.json", where.glob("*.safetensors")
-    described = _manifest.read(where)
+    file, (tensors,) = where / "manifest.json", where.glob("*.safetensors")
+    described = manifest.read(where)
 
     def told(**changes):
         described["description"].update(changes)
         parts = (described[key] for key in ("files", "leaves", "description"))
-        manifest.write_bytes(_manifest.seal(manifest, *parts))
+        file.write_bytes(manifest.seal(file, *parts))
 
     content = bytearray(tensors.read_bytes())
     content[-3] ^= 1
@@ -137,8 +136,8 @@ def damaged(folder, how):
         "flipped": lambda: tensors.write_bytes(content),
         "cut": lambda: tensors.write_bytes(content[:50]),
         "gone": tensors.unlink,
-        "no manifest": manifest.unlink,
-        "torn": lambda: manifest.write_bytes(manifest.read_bytes()[:-20]),
+        "no manifest": file.unlink,
+        "torn": lambda: file.write_bytes(file.read_bytes()[:-20]),
         "empty": lambda: shutil.rmtree(where),
         "a checkpoint": lambda: told(dataset=None),
         "huge": lambda: told(rows=2**31 - 1),

@@ -15,9 +15,7 @@ import pytest
 import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 
-from operant.core.runs import checkpoint
-from operant.core.runs import files as _files
-from operant.core.runs import segments as _segments
+from operant.core.runs import checkpoint, files, segments
 from operant.errors import CheckpointError
 
 DTYPES = [
@@ -46,7 +44,7 @@ def template(tree):
 
 
 def raw(leaf):
-    data = jax.random.key_data(leaf) if _segments.is_key(leaf) else leaf
+    data = jax.random.key_data(leaf) if segments.is_key(leaf) else leaf
     return np.asarray(data).tobytes()
 
 
@@ -91,7 +89,7 @@ trees = st.recursive(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees, segment=st.sampled_from([1, 7, 64, 1 << 20]), number=st.integers(-(2**70), 2**70))
 def test_any_tree_comes_back_bit_for_bit(tmp_path, monkeypatch, tree, segment, number):
-    monkeypatch.setattr(_segments, "SEGMENT", segment)
+    monkeypatch.setattr(segments, "SEGMENT", segment)
     tree = jax.tree.map(jnp.asarray, tree)
     folder = tmp_path / os.urandom(8).hex()
     path = checkpoint.save(folder, "0001", tree, {"number": number, "words": ["ä", None, {"deep": 0.1}]})
@@ -102,7 +100,7 @@ def test_any_tree_comes_back_bit_for_bit(tmp_path, monkeypatch, tree, segment, n
 
 @pytest.mark.parametrize("segment", [4, 1 << 20])
 def test_every_dtype_keeps_every_bit(tmp_path, monkeypatch, segment):
-    monkeypatch.setattr(_segments, "SEGMENT", segment)
+    monkeypatch.setattr(segments, "SEGMENT", segment)
     tree = {name: jnp.asarray(np.arange(-4, 4).astype(jnp.dtype(name))) for name in DTYPES}
     tree["nan"] = jax.lax.bitcast_convert_type(jnp.uint32(0xFFC12345), jnp.float32)
     tree["minus zero"] = jnp.float32(-0.0)
@@ -225,7 +223,7 @@ def test_another_format_is_refused(tmp_path):
 
 
 def test_truncation_at_every_byte_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(_segments, "SEGMENT", 24)
+    monkeypatch.setattr(segments, "SEGMENT", 24)
     path = checkpoint.save(tmp_path, "1", small_tree(), {"step": 1})
     wanted = template(small_tree())
     for file in sorted(path.iterdir()):
@@ -423,7 +421,7 @@ class Faults:
         for name in ("replace", "fsync", *(["link"] if failure is Killed else [])):  # without links it copies
             monkeypatch.setattr(os, name, self.wrap(getattr(os, name)))
         monkeypatch.setattr(Path, "mkdir", self.wrap(Path.mkdir))
-        monkeypatch.setattr(_files, "open", self.open, raising=False)
+        monkeypatch.setattr(files, "open", self.open, raising=False)
         if failure is Killed:
             monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
 
@@ -461,7 +459,7 @@ def changed(tree):
 @pytest.mark.parametrize("failure", [Killed(), OSError(28, "No space left on device")], ids=["killed", "full disk"])
 @pytest.mark.parametrize("name", ["2", "1"], ids=["new name", "same name"])
 def test_a_failure_at_any_moment_leaves_the_old_or_the_new(tmp_path, monkeypatch, failure, name):
-    monkeypatch.setattr(_segments, "SEGMENT", 24)
+    monkeypatch.setattr(segments, "SEGMENT", 24)
     old, new = small_tree(), changed(small_tree())
     outcomes = []
     for at in range(1, 100):
@@ -490,7 +488,7 @@ def test_a_failure_at_any_moment_leaves_the_old_or_the_new(tmp_path, monkeypatch
 
 
 def test_unchanged_segments_are_linked_and_equal_ones_stored_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(_segments, "SEGMENT", 1024)
+    monkeypatch.setattr(segments, "SEGMENT", 1024)
     replay = jnp.zeros(4096, jnp.uint8).at[:2048].set(jnp.repeat(jnp.arange(16, dtype=jnp.uint8), 128))
     first = checkpoint.save(tmp_path, "1", {"replay": replay, "count": jnp.int32(1)}, {})
     assert len(list(first.iterdir())) == 1 + 1 + 3  # manifest, the small leaf, two different segments and zeros once
@@ -504,7 +502,7 @@ def test_unchanged_segments_are_linked_and_equal_ones_stored_once(tmp_path, monk
 
 
 def test_damage_is_not_linked_into_the_next_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(_segments, "SEGMENT", 24)
+    monkeypatch.setattr(segments, "SEGMENT", 24)
     path = checkpoint.save(tmp_path, "1", small_tree(), {})
     for file in path.glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:-1] + b"\xee")

@@ -21,6 +21,7 @@ from operant.parts.networks import MLP
 from operant.parts.replay import Draw, Frames, Prioritised, Uniform
 from operant.parts.replay.host_memory import laid_out, outlined, settled
 from operant.parts.replay.transitions import Transition, example_of, minibatch, rows_of, stretches
+from tests.parts.replay.support import assert_carried_in_place
 
 ENVS, STACK, SIDE, TIMES = 3, 4, 3, 96
 FRAME = Box(0, 255, (SIDE, SIDE), np.uint8)
@@ -308,21 +309,11 @@ def test_a_loop_carries_it_in_place():
     state = replay.init(row, 4, 4)
     rows = jax.tree.map(lambda leaf: jnp.zeros((4, *leaf.shape), leaf.dtype), row)
 
-    def iteration(carry, number):
-        state, total = carry
-        state = replay.push(state, rows._replace(action=jnp.full(4, number)))
+    def look(state, number):
+        drawn = replay.rows(state, replay.draw(state, jax.random.fold_in(KEY, number), 16).index)
+        return state, drawn.observation.mean() + drawn.next_observation.mean()
 
-        def update(_, loop):
-            state, total = loop
-            drawn = replay.rows(state, replay.draw(state, jax.random.fold_in(KEY, number), 16).index)
-            return state, total + drawn.observation.mean() + drawn.next_observation.mean()
-
-        return jax.lax.fori_loop(0, jnp.where(number > 3, 2, 0), update, (state, total)), None
-
-    run = jax.jit(lambda state, total: jax.lax.scan(iteration, (state, total), jnp.arange(10))[0], donate_argnums=0)
-    memory = run.lower(state, jnp.float32(0)).compile().memory_analysis()
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    assert memory.alias_size_in_bytes >= held and memory.temp_size_in_bytes < held / 8
+    assert_carried_in_place(replay, state, lambda number: rows._replace(action=jnp.full(4, number)), look)
 
 
 def test_where_more_truncations_than_places_are_kept_the_newest_frame_stands_for_the_last():

@@ -13,6 +13,7 @@ from operant.parts.component import check_fields
 from operant.parts.replay import Draw, Prioritised, Uniform
 from operant.parts.replay.prioritised import SMALLEST
 from operant.parts.schedules import Linear
+from tests.parts.replay.support import assert_carried_in_place
 
 BLOCK, BLOCKS = 3, 5
 ROWS = BLOCK * BLOCKS
@@ -142,23 +143,14 @@ def test_a_loop_that_may_run_no_times_carries_it_in_place():
     replay = Prioritised(4 * 60_013)
     state = replay.init({"serial": jnp.int32(0), "x": jnp.zeros(3)}, 4)
 
-    def iteration(carry, number):
-        state, total = carry
-        state = replay.push(state, {"serial": jnp.arange(4, dtype=jnp.int32), "x": jnp.zeros((4, 3))})
+    def look(state, number):
+        draw = replay.draw(state, jax.random.fold_in(KEY, number), 16, 0.5)
+        row = replay.rows(state, draw.index)
+        loss = (draw.weights * row["x"][:, 0]).mean()  # reads what the update writes
+        return replay.update(state, draw, jnp.abs(row["x"][:, 0]) + number), loss
 
-        def update(_, loop):
-            state, total = loop
-            draw = replay.draw(state, jax.random.fold_in(KEY, number), 16, 0.5)
-            row = replay.rows(state, draw.index)
-            loss = (draw.weights * row["x"][:, 0]).mean()  # reads what the update writes
-            return replay.update(state, draw, jnp.abs(row["x"][:, 0]) + number), total + loss
-
-        return jax.lax.fori_loop(0, jnp.where(number > 3, 2, 0), update, (state, total)), None
-
-    run = jax.jit(lambda state, total: jax.lax.scan(iteration, (state, total), jnp.arange(10.0))[0], donate_argnums=0)
-    memory = run.lower(state, jnp.float32(0)).compile().memory_analysis()
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    assert memory.alias_size_in_bytes >= held and memory.temp_size_in_bytes < held / 8
+    rows = {"serial": jnp.arange(4, dtype=jnp.int32), "x": jnp.zeros((4, 3))}
+    assert_carried_in_place(replay, state, lambda number: rows, look)
 
 
 def test_ranges_are_checked():

@@ -6,7 +6,7 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from operant.core.runs import files as _files
+from operant.core.runs import files
 from operant.core.runs.folder import RunFolder
 from operant.errors import CheckpointError
 
@@ -19,7 +19,7 @@ class Busy:
     def __init__(self, monkeypatch, times):
         self.left, self.slept, self.really = times, [], os.replace
         monkeypatch.setattr(os, "replace", self)
-        monkeypatch.setattr(_files.time, "sleep", self.slept.append)
+        monkeypatch.setattr(files.time, "sleep", self.slept.append)
 
     def __call__(self, source, target):
         if self.left:
@@ -31,11 +31,11 @@ class Busy:
 def test_windows_waits_for_whoever_reads(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     busy = Busy(monkeypatch, 3)
-    _files.replace_file(tmp_path / "curve.png", b"new")
+    files.replace_file(tmp_path / "curve.png", b"new")
     assert (tmp_path / "curve.png").read_bytes() == b"new" and len(busy.slept) == 3
     busy.left = 1000
     with pytest.raises(CheckpointError, match="Access is denied"):
-        _files.replace_file(tmp_path / "curve.png", b"newer")
+        files.replace_file(tmp_path / "curve.png", b"newer")
     assert (tmp_path / "curve.png").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["curve.png"] and sum(busy.slept) < 3
 
@@ -44,14 +44,14 @@ def test_elsewhere_a_refusal_is_one(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     busy = Busy(monkeypatch, 1)
     with pytest.raises(CheckpointError, match="cannot be written"):
-        _files.replace_file(tmp_path / "x", b"")
+        files.replace_file(tmp_path / "x", b"")
     assert not busy.slept
 
 
 def test_windows_has_no_way_to_sync_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", lambda *arguments: pytest.fail("Windows cannot open a folder"))
     monkeypatch.setattr(sys, "platform", "win32")
-    _files.sync_folder(tmp_path)
+    files.sync_folder(tmp_path)
 
 
 @pytest.mark.parametrize("able", [True, False], ids=["APFS", "a file system that cannot"])
@@ -68,8 +68,8 @@ def test_macos_empties_the_drives_own_cache(able, tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
     monkeypatch.setattr(fcntl, "fcntl", control)
     monkeypatch.setattr(os, "fsync", lambda descriptor: called.append("fsync"))
-    _files.write_file(tmp_path / "file", b"data")
-    _files.sync_folder(tmp_path)
+    files.write_file(tmp_path / "file", b"data")
+    files.sync_folder(tmp_path)
     assert (tmp_path / "file").read_bytes() == b"data"
     assert called == ([51, 51] if able else [51, "fsync", 51, "fsync"])
 
