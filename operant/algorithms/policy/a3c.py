@@ -35,7 +35,7 @@ from operant.errors import OperantError
 from operant.parts.component import check_range, component
 from operant.parts.masks import action_mask
 from operant.parts.networks.heads import flat_actions
-from operant.parts.policies.actor_critic import State
+from operant.parts.policies.actor_critic import State, Valued
 from operant.parts.policies.advantage import AdvantageActorCritic
 
 
@@ -58,24 +58,15 @@ class A3C(AdvantageActorCritic):
         return self.correction == "vtrace"
 
     def judged(
-        self,
-        state: State,
-        window: Window,
-        features: Array,
-        rewards: Array,
-        values: Array,
-        next_values: Array,
-        context: Context,
+        self, state: State, window: Window, features: Array, valued: Valued, context: Context
     ) -> tuple[Array, Array]:
         if not self.off_policy:
-            return super().judged(state, window, features, rewards, values, next_values, context)
+            return super().judged(state, window, features, valued, context)
         steps, spec, actor = window.steps, context.spec, state.policy.actor
         _, outputs, _ = actor.network.unroll(window.memory, features, steps.last)
         mask = action_mask(spec.observation_space, steps.observation)
         log_prob = actor.distribution(outputs, spec.action_space, mask).log_prob(
             flat_actions(spec.action_space, steps.action)
         )
-        targets, advantages = vtrace(
-            log_prob - steps.extras, rewards, values, next_values, steps.continues, steps.last, self.discount
-        )
+        targets, advantages = vtrace(log_prob - steps.extras, *valued, steps.continues, steps.last, self.discount)
         return advantages, targets

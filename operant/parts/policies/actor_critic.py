@@ -71,6 +71,14 @@ class Times(NamedTuple):
     mask: Array | None = None  # of legal actions, where the observations have one
 
 
+class Valued(NamedTuple):
+    """What advantages are made of, `[T, B]`."""
+
+    rewards: Array  # normalised where the learner says so
+    values: Array
+    next_values: Array  # of the true final observation where a step is truncated
+
+
 Batch: TypeAlias = tuple[Times, tuple[Any, Any]]  # with actor's and critic's memory before the first step, `[B, ...]`
 
 
@@ -156,7 +164,8 @@ class ActorCritic:
         values = values[..., 0]
         before = ReturnScale(state.scale, state.carried.returns)
         (scale, returns), rewards = scaled_rewards(self.normalise, before, window, self.discount)
-        advantages, targets = self.judged(state, window, features, rewards, values, next_values, context)
+        valued = Valued(rewards, values, next_values)
+        advantages, targets = self.judged(state, window, features, valued, context)
         action = flat_actions(spec.action_space, steps.action)
         mask = action_mask(spec.observation_space, steps.observation)
         times = Times(features, action, steps.extras, advantages, targets, steps.last, mask)
@@ -175,19 +184,12 @@ class ActorCritic:
         return state, (times, (window.memory, memory)), metrics
 
     def judged(
-        self,
-        state: State,
-        window: Window,
-        features: Array,
-        rewards: Array,
-        values: Array,
-        next_values: Array,
-        context: Context,
+        self, state: State, window: Window, features: Array, valued: Valued, context: Context
     ) -> tuple[Array, Array]:
-        """Advantages and value targets, all `[T, B]`."""
+        """Advantages and value targets, `[T, B]`."""
         steps = window.steps
-        advantages = gae(rewards, values, next_values, steps.continues, steps.last, self.discount, self.gae_lambda)
-        return advantages, advantages + values
+        advantages = gae(*valued, steps.continues, steps.last, self.discount, self.gae_lambda)
+        return advantages, advantages + valued.values
 
     def _features(self, policy: Policy, observation: Any, spec: Spec) -> Array:
         features = encode(spec.observation_space, observation)
