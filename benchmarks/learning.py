@@ -4,8 +4,8 @@
 
 The gates are those of the presets (`operant/presets/`). One passes where the lower end of the interval of the mean (one
 number a seed: the mean of 100 greedy episodes) is not below it. Gates on the gymnasium backend run the same algorithm
-object on Gymnasium's own environment; there `--jobs` trains several seeds at once, each in a process of its own (a
-seed learns the same alone as beside others). Gates that take hours on a few cores are measured only where they are
+object on Gymnasium's own environment. `--jobs` trains several seeds at once, each in a process of its own (a seed
+learns the same alone as beside others). Gates that take hours on a few cores are measured only where they are
 named:
 
     python benchmarks/learning.py --gates ppo-breakout-minatar-compiled --markdown docs/results/learning.md
@@ -14,10 +14,8 @@ Exit code 1 if a gate fails.
 """
 
 import argparse
-import multiprocessing
 import platform
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -26,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import operant
+from benchmarks.apart import processes
 from operant import presets
 from operant.core.statistics import Evaluation, interval_over_seeds
 from operant.presets import Preset
@@ -54,9 +53,9 @@ def measure(gate: Gate, seeds: int | None = None, jobs: int = 1) -> tuple[np.nda
     """The mean return of each seed's greedy policy over 100 episodes, and the seconds that all took."""
     begun = time.perf_counter()
     count = seeds or gate.preset.gate.seeds
-    if jobs > 1 and gate.backend == "gymnasium":
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as processes:
-            means = [mean for part in processes.map(partial(_means, gate, 1), range(count)) for mean in part]
+    if jobs > 1:
+        with processes(jobs) as pool:
+            means = [mean for part in pool.map(partial(_means, gate, 1), range(count)) for mean in part]
     else:
         means = _means(gate, count, 0)
     return np.array(means), time.perf_counter() - begun
@@ -94,7 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gates", nargs="+", choices=GATES, default=USUAL, metavar="NAME")
     parser.add_argument("--seeds", type=int, help="in place of each gate's own")
-    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at once, on the gymnasium backend")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at once, each in a process")
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     passes, lines = [], []

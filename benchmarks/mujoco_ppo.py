@@ -10,11 +10,9 @@ its own. The page keeps the rows of environments that are not measured now. Need
 
 import argparse
 import json
-import multiprocessing
 import platform
 import subprocess
 import time
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 from peers import HERE, interpreter
 
 import operant
+from benchmarks.apart import processes
 from operant import presets
 from operant.core.statistics import interval_over_seeds
 
@@ -54,9 +53,9 @@ SIDES = {"Operant": ours, "Stable-Baselines3": theirs}
 
 def measure(environment: str, steps: int, seeds: int, jobs: int) -> dict[str, list[tuple[float, float]]]:
     """What each side reached, seed by seed."""
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as processes:
+    with processes(jobs) as pool:
         turns = [
-            (label, processes.submit(train, environment, steps, seed))
+            (label, pool.submit(train, environment, steps, seed))
             for seed in range(seeds)
             for label, train in SIDES.items()
         ]

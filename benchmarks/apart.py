@@ -1,0 +1,23 @@
+"""Processes of their own for what is measured side by side."""
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+
+
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """`jobs` processes, each on cores of its own where there are enough and the system can be told.
+
+    The threads of two programs on the same cores wait for one another.
+    """
+    context = multiprocessing.get_context("spawn")
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    shares = context.SimpleQueue()
+    for job in range(jobs):
+        shares.put(cores[job::jobs])
+    return ProcessPoolExecutor(jobs, context, _take, (shares,))
+
+
+def _take(shares: "multiprocessing.SimpleQueue[list[int]]") -> None:
+    if cores := shares.get():
+        os.sched_setaffinity(0, cores)
