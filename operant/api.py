@@ -131,8 +131,8 @@ def train(
             say(preset_told(tuned, algorithm, settings))
         if progress != "none":
             say(announced(about, settings.steps, driver))
-        plan = start, 0, iterations, iterations
-        trained = run(driver, *plan, about, folder, environment, selection, progress, callback)
+        plan = training.Plan(start, 0, iterations, iterations)
+        trained = run(driver, plan, about, folder, environment, selection, progress, callback)
         return grids.gathered(trained, grid)
 
 
@@ -197,8 +197,8 @@ def resume(
             selection.restore(folder, name, jax.eval_shape(driver.policies, driver.template()), history)
             about["stop_at"] = selection.stop_at
         folder.write_description(about)
-        plan = carry, iteration, end, horizon
-        trained = run(driver, *plan, about, folder, environment, selection, progress, callback, history)
+        plan = training.Plan(carry, iteration, end, horizon)
+        trained = run(driver, plan, about, folder, environment, selection, progress, callback, history)
         return grids.gathered(trained, grid)
 
 

@@ -107,10 +107,7 @@ def selection_of(driver: Any, environment: EnvironmentLike, description: dict[st
 
 def run(
     driver: Any,
-    carry: Any,
-    iteration: int,
-    end: int,
-    horizon: int,
+    plan: training.Plan,
     description: dict[str, Any],
     folder: RunFolder | None,
     environment: EnvironmentLike,
@@ -119,9 +116,9 @@ def run(
     callback: Callable[[training.Progress], bool | None] | None,
     history: list[list[dict[str, Any]]] | None = None,
 ) -> Agent | Agents:
-    """Train from `iteration` to `end` and return the agents."""
+    """Train by `plan` and return the agents."""
     reporter = Reporter(progress, f"{description['algorithm']} on {description['environment']}")
-    logs = loggers.start(description["log"], folder, description, iteration * driver.steps_per_iteration)
+    logs = loggers.start(description["log"], folder, description, plan.iteration * driver.steps_per_iteration)
 
     hints = Hints(driver.spec.action_space, len(description["seeds"]))
 
@@ -133,7 +130,7 @@ def run(
 
     journal = Journal(description["seeds"], folder, logs, history)
     try:
-        outcome = training.run(driver, carry, iteration, end, horizon, journal, selection, report)
+        outcome = training.run(driver, plan, journal, selection, report)
     finally:
         reporter.close()
         driver.close()

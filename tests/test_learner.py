@@ -52,7 +52,7 @@ def driven(algorithm, make, count):
     driver = HostDriver(algorithm, Host([make] * count))
     carry = driver.start(3)
     seed = driver.reset_seed(carry, 0)
-    outcome = training.run(driver, carry, 0, ITERATIONS, ITERATIONS, Journal([3]))
+    outcome = training.run(driver, training.Plan(carry, 0, ITERATIONS, ITERATIONS), Journal([3]))
     return outcome, seed, driver.steps_per_iteration * ITERATIONS
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,28 +50,34 @@ class Outcome:
     selection: Selection | None = None  # the best policies, where there was evaluation
 
 
+class Plan(NamedTuple):
+    """What is to be trained."""
+
+    carry: Any  # the driver's, after `iteration` iterations
+    iteration: int
+    end: int
+    horizon: int  # the iterations that the run began with: progress, which schedules follow, is the share of them
+
+
 class TrainingError(OperantError):
     """The environment failed while training ran; what came before is saved."""
 
 
 def run(
     driver: Any,
-    carry: Any,
-    iteration: int,
-    end: int,
-    horizon: int,
+    plan: Plan,
     journal: Journal,
     selection: Selection | None = None,
     report: Callable[[Progress], bool | None] = lambda progress: None,
 ) -> Outcome:
-    """Train from `iteration` to `end`; `report` is called between chunks and may return True to stop.
+    """Train by `plan`; `report` is called between chunks and may return True to stop.
 
-    Progress, which schedules follow, is the share of `horizon`, the iterations that the run began with. Evaluation
-    reads copies of the policies and changes nothing in training.
+    Evaluation reads copies of the policies and changes nothing in training.
 
     Raises `DivergedError` where the only seed (or every seed) stopped being finite; the last checkpoint is from
     before. An `OperantError` of a host environment becomes a `TrainingError`, after a checkpoint of the state before.
     """
+    carry, iteration, end, horizon = plan
     per, seeds = driver.steps_per_iteration, journal.seeds
     rows_every, saves_every = -(-horizon // ROWS), -(-horizon // CHECKPOINTS)
     fixed = [rows_every, saves_every, *([selection.every] if selection else [])]

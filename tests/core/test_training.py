@@ -150,7 +150,8 @@ class Timed:
 def test_a_chunk_is_some_tenths_of_a_second_of_iterations_whatever_every_chunk_costs(monkeypatch, overhead, each):
     driver = Timed(overhead, lambda iteration: each)
     monkeypatch.setattr(training, "time", driver)
-    training.run(driver, SimpleNamespace(health=well(), totals={}), 0, 2_000, 100_000, Journal([0]))
+    carry = SimpleNamespace(health=well(), totals={})
+    training.run(driver, training.Plan(carry, 0, 2_000, 100_000), Journal([0]))
     assert sum(count for count, _ in driver.chunks) == 2_000
     longest = max(count for count, _ in driver.chunks) * each
     assert 0.15 <= longest <= max(each, 1.001 * (0.3 + 4 * 0.1 * overhead))  # grown fourfold by what came a tenth late
@@ -160,7 +161,8 @@ def test_a_chunk_is_some_tenths_of_a_second_of_iterations_whatever_every_chunk_c
 def test_iterations_that_come_to_take_longer_shorten_the_chunks(monkeypatch, late):
     driver = Timed(0.5, lambda iteration: 0.2 if iteration >= 1_000 else 1e-5, late)
     monkeypatch.setattr(training, "time", driver)
-    training.run(driver, SimpleNamespace(health=well(), totals={}), 0, 1_500, 10_000, Journal([0]))
+    carry = SimpleNamespace(health=well(), totals={})
+    training.run(driver, training.Plan(carry, 0, 1_500, 10_000), Journal([0]))
     counts = np.array(driver.chunks)[:, 0]
     slow = counts.cumsum() - counts >= 1_000
     assert counts.max() == 100 and sum(counts[slow] > 2) <= 1  # a row's, until one has been slow
