@@ -36,6 +36,7 @@ def test_the_ids_are_those_of_the_authors_package():
         world = make(name, 2)
         assert isinstance(world, Compiled) and world.pooled and world.name == name
         assert world.action_space.n == 6 and world.time_limit == limit
+        assert world.observation_space.dtype == bool and world.observation_space.shape[:2] == (10, 10)
         assert world.params.sticky_action_prob == STICKY == 0.1
     assert make("MinAtar/Freeway-v0").time_limit == 2500
     assert make(BREAKOUT, kwargs={"max_steps_in_episode": 7}).time_limit == 7
