@@ -181,7 +181,9 @@ class ReplayQ(ABC):
     def improve(self, state: State, key: Array, context: Context, per_window: int) -> tuple[State, dict[str, Any]]:
         """The updates of one iteration, which counts as `per_window` steps, and the target's part in it."""
         warm, crossed = self._due(context.clock, per_window)
-        keys = jax.random.split(key, self.num_updates)
+        # A key more than there are updates: with one alone XLA sees that its rows do not depend on the loop, reads them
+        # before it, together with the push, and copies the ring for that.
+        keys = jax.random.split(key, self.num_updates + 1)
 
         def update(number: Array, loop: tuple) -> tuple:
             learner, totals = loop
