@@ -12,7 +12,7 @@ from operant import catalogue, description, grids
 from operant.agent import Agent, Agents, evaluate_policies, over_seeds
 from operant.arguments import Settings, check_words, find_preset, make_algorithm, preset_told
 from operant.core import runtime, training
-from operant.core.data import datasets
+from operant.core.data import sources
 from operant.core.runs import checkpoint
 from operant.core.runs.folder import RunFolder
 from operant.core.selection import Best, best_of
@@ -107,7 +107,7 @@ def train(
             where = backend, settings.env_kwargs, devices
             count = settings.num_seeds
             members = grids.members_of(algorithm, grid, count) if grid else algorithm
-            data = datasets.find(dataset) if dataset is not None else None
+            data = sources.find(dataset) if dataset is not None else None
             driver = driver_of(members, environment, settings.num_envs, count, *where, num_envs, data)
             iterations = math.ceil(settings.steps / driver.steps_per_iteration)
             start = driver.start(seed)

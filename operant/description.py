@@ -9,7 +9,7 @@ from typing import Any
 from operant import catalogue
 from operant.arguments import Settings
 from operant.contracts import Spec
-from operant.core.data import datasets
+from operant.core.data import sources
 from operant.core.data.datasets import Dataset
 from operant.core.runs.folder import RunFolder
 from operant.environments.make import EnvironmentLike, is_external, name_of
@@ -134,7 +134,7 @@ def dataset_of(description: dict[str, Any], given: str | Path | None, folder: Ru
         return None
     source = given if given is not None else str(told.get("source"))
     try:
-        dataset = datasets.find(source)
+        dataset = sources.find(source)
     except OperantError as error:
         if given is not None:
             raise

@@ -178,15 +178,3 @@ def new_folder(path: str | Path) -> Path:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise OperantError(f"{folder} is not empty: choose another folder for the dataset")
     return folder
-
-
-def find(source: str | Path) -> Dataset:
-    """The dataset that a user names: a folder, or `minari:ID`. Raises `OperantError`."""
-    if not isinstance(source, str | Path):
-        kind = type(source).__name__
-        raise OperantError(f"a dataset is named by its folder, or minari:ID, not {kind}: save it first")
-    if isinstance(source, str) and source.startswith("minari:"):
-        from operant.core.data.from_minari import load
-
-        return load(source.removeprefix("minari:"))
-    return Dataset.load(source)

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 import operant
-from operant.core.data.datasets import find
+from operant.core.data.sources import find
 from operant.errors import OperantError
 from operant.parts.networks import MLP
 
