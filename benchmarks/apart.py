@@ -3,21 +3,24 @@
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.queues import SimpleQueue
 
 
 def processes(jobs: int) -> ProcessPoolExecutor:
-    """`jobs` processes, each on cores of its own where there are enough and the system can be told.
+    """`jobs` processes, each (and whatever it starts) on cores of its own, where there are enough and the system says.
 
     The threads of two programs on the same cores wait for one another.
     """
     context = multiprocessing.get_context("spawn")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if len(cores) < jobs:
+        cores = []
     shares = context.SimpleQueue()
     for job in range(jobs):
         shares.put(cores[job::jobs])
     return ProcessPoolExecutor(jobs, context, _take, (shares,))
 
 
-def _take(shares: "multiprocessing.SimpleQueue[list[int]]") -> None:
+def _take(shares: SimpleQueue) -> None:
     if cores := shares.get():
         os.sched_setaffinity(0, cores)

@@ -5,8 +5,8 @@
 The gates are those of the presets (`operant/presets/`). One passes where the lower end of the interval of the mean (one
 number a seed: the mean of 100 greedy episodes) is not below it. Gates on the gymnasium backend run the same algorithm
 object on Gymnasium's own environment. `--jobs` trains several seeds at once, each in a process of its own (a seed
-learns the same alone as beside others). Gates that take hours on a few cores are measured only where they are
-named:
+learns the same alone as beside others; on compiled environments up to rounding). Gates that take long are measured only
+where they are named:
 
     python benchmarks/learning.py --gates ppo-breakout-minatar-compiled --markdown docs/results/learning.md
 

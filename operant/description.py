@@ -117,7 +117,7 @@ def environment_of(description: dict[str, Any], folder: RunFolder) -> str:
 
 def of_dataset(source: str | Path, dataset: Dataset) -> dict[str, Any]:
     """What a run says of the dataset that it learns from."""
-    named = isinstance(source, str) and source.startswith("minari:")
+    named = isinstance(source, str) and source.startswith(sources.MINARI)
     where = str(source) if named else str(Path(source).resolve())
     return {"source": where, "sha256": dataset.digest(), "rows": dataset.rows}
 

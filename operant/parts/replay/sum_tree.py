@@ -1,10 +1,9 @@
 """Drawing from a large array in proportion to its entries while they change: sums of groups of groups.
 
 A tree of `FAN` children a node: a binary one would be twenty levels deep, with a gather and a scatter for each, and
-wide nodes take long to search (a minibatch by `benchmarks/priorities.py`: 18 us with 8 children, 23 with 4 or 16, 32
-with 32). Kept are the weights and the sums of each row of them, the sums of each row of those, and so on, until so few
-are left that they are added up anew for every draw. All sums are of what lies below, not of changes, so that rounding
-errors never pile up.
+wide nodes take long to search. Kept are the weights and the sums of each row of them, the sums of each row of those,
+and so on, until so few are left that they are added up anew for every draw. All sums are of what lies below, not of
+changes, so that rounding errors never pile up.
 """
 
 from typing import NamedTuple

@@ -51,7 +51,7 @@ class InParts:
         return type(state)(network, target, moments, replay, told.carried), self._means(learner, totals, warm)
 
     def _absorbed(self, learner: Any, bare: Any, window: Window, key: Array) -> tuple[Any, tuple[Array, ...]]:
-        return learner.absorb(bare, window), tuple(jax.random.split(key, learner.num_updates))
+        return learner.absorb(bare, window), tuple(learner._keys(key)[: learner.num_updates])
 
     def _drawn(self, learner: Any, replay: Any, key: Array, clock: Clock) -> Any:
         return learner._draw(replay, key, Context(self._spec, clock))

@@ -181,9 +181,7 @@ class ReplayQ(ABC):
     def improve(self, state: State, key: Array, context: Context, per_window: int) -> tuple[State, dict[str, Any]]:
         """The updates of one iteration, which counts as `per_window` steps, and the target's part in it."""
         warm, crossed = self._due(context.clock, per_window)
-        # A key more than there are updates: with one alone XLA sees that its rows do not depend on the loop, reads them
-        # before it, together with the push, and copies the ring for that.
-        keys = jax.random.split(key, self.num_updates + 1)
+        keys = self._keys(key)
 
         def update(number: Array, loop: tuple) -> tuple:
             learner, totals = loop
@@ -204,6 +202,14 @@ class ReplayQ(ABC):
         windows = clock.iteration + 1  # counted in these, for environment steps would outgrow int32
         crossed = windows % self._period(per_window) * per_window % self.target_every < per_window
         return windows > self.warmup // per_window, crossed
+
+    def _keys(self, key: Array) -> Array:
+        """A key for each update, and one more.
+
+        With one alone XLA sees that its rows do not depend on the loop, reads them before it, together with the push,
+        and copies the ring for that.
+        """
+        return jax.random.split(key, self.num_updates + 1)
 
     def _means(self, totals: dict[str, Array], warm: Array) -> dict[str, Ratio]:
         """Metrics of an iteration from their sums over its updates."""
