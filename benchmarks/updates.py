@@ -3,8 +3,8 @@
     python benchmarks/updates.py [--markdown docs/results/updates.md]
 
 For each learner with its own defaults, one environment and one update a step: updates in a second of training on
-compiled CartPole and on MinAtar's Breakout, the most of three turns; the floating-point operations of one update, as XLA
-counts them in its compiled program; and their rate as a share of what one product of two float32 matrices of
+compiled CartPole and on MinAtar's Breakout, the most of three turns; the floating-point operations of one update, as
+XLA counts them in its compiled program; and their rate as a share of what one product of two float32 matrices of
 2,048 x 2,048 reaches here.
 """
 
