@@ -84,6 +84,7 @@ def main() -> int:
     if options.markdown:
         games = " ".join(options.games)
         command = f"python benchmarks/rainbow.py --games {games} --steps {options.steps} --seeds {options.seeds}"
+        command += f" --jobs {options.jobs}" if options.jobs else ""
         said = f"`{command}`: MinAtar's\noriginal protocol, an update of 32 every four frames."
         options.markdown.write_text(
             "\n".join(["# Rainbow beside DQN", "", said, "", HEAD, *lines]) + "\n", encoding="utf-8"

@@ -24,5 +24,6 @@ def test_a_folder_is_loaded(tmp_path):
 def test_what_is_no_name_is_refused_in_one_line(tmp_path):
     with pytest.raises(OperantError, match="named by its folder, or minari:ID, not ndarray"):
         find(np.zeros(3))  # type: ignore[arg-type]
-    with pytest.raises(OperantError):
+    with pytest.raises(OperantError, match="nothing") as refused:
         find(tmp_path / "nothing")
+    assert "\n" not in str(refused.value)
