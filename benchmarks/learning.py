@@ -15,6 +15,7 @@ Exit code 1 if a gate fails.
 
 import argparse
 import platform
+import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -53,9 +54,12 @@ def measure(gate: Gate, seeds: int | None = None, jobs: int = 1) -> tuple[np.nda
     """The mean return of each seed's greedy policy over 100 episodes, and the seconds that all took."""
     begun = time.perf_counter()
     count = seeds or gate.preset.gate.seeds
-    if jobs > 1:
+    if jobs > 1 or gate.backend == "gymnasium":
+        means = []
         with processes(jobs) as pool:
-            means = [mean for part in pool.map(partial(_means, gate, 1), range(count)) for mean in part]
+            for seed, part in enumerate(pool.map(partial(_means, gate, 1), range(count))):
+                print(f"{gate.name}, seed {seed}: {part[0]:.1f}", file=sys.stderr, flush=True)
+                means += part
     else:
         means = _means(gate, count, 0)
     return np.array(means), time.perf_counter() - begun
