@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.queues import SimpleQueue
 
@@ -22,5 +23,14 @@ def processes(jobs: int) -> ProcessPoolExecutor:
 
 
 def _take(shares: SimpleQueue) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if cores := shares.get():
         os.sched_setaffinity(0, cores)
+
+
+def _end_with_parent() -> None:
+    """Nothing goes on measuring for a benchmark that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
