@@ -102,6 +102,7 @@ def test_one_update_of_a2c_is_the_pseudocode(trace, bound):
 
 def test_the_defaults_are_the_references():
     assert A2C().optimiser == RMSProp(decay=0.99, eps=1e-5) and A2C().window() == Steps(5) and A2C().gae_lambda == 1.0
+    assert A2C().max_gradient_norm == 0.5
 
 
 def test_one_update_of_vpg_moves_the_actor_once_and_the_critic_by_epochs():

@@ -19,6 +19,7 @@ from operant.environments import Compiled, Host
 from operant.errors import OperantError
 from operant.parts.networks import MLP
 from operant.parts.optimisers import SGD
+from operant.parts.schedules import Linear
 from tests.probes import ActionOnly, as_gymnasium
 
 STATES, EPISODES, LIMIT, SHORT, WINDOWS, SLIP = 3, 4, 128, 8, 4000, 0.2
@@ -231,6 +232,20 @@ def test_learning_descends_the_gradient_by_the_learning_rate(window):
         np.testing.assert_allclose(new, old - 0.1 * g, rtol=1e-5, atol=1e-6)
     norm = np.sqrt(sum(np.square(np.asarray(g, np.float64)).sum() for g in jax.tree.leaves(direction)))
     np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=1e-5)
+
+
+def test_schedules_go_by_the_clock(window):
+    falling = dataclasses.replace(GENERAL, entropy_coefficient=Linear(0.6, 0.0), learning_rate=Linear(0.2, 0.0))
+    state = policy_of(GENERAL)
+    half, constant = learn(falling, state, window, 0.5)[0], learn(GENERAL, state, window, 0.0)[0]
+    for one, other in zip(jax.tree.leaves(half.policy), jax.tree.leaves(constant.policy), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_the_defaults_are_the_references():
+    told = REINFORCE()
+    assert (told.learning_rate, told.discount, told.baseline) == (2e-3, 0.99, True)
+    assert told.entropy_coefficient == Linear(0.001, 0.0)
 
 
 def test_the_entropy_bonus_raises_entropy(window):

@@ -220,6 +220,12 @@ def test_without_anything_to_gain_nothing_moves():
     assert not np.any(metrics["kl"] > 1e-6) and all(np.isfinite(value).all() for value in metrics.values())
 
 
+def test_the_defaults_are_the_references():
+    told = TRPO()
+    assert (told.max_kl, told.damping, told.num_products) == (0.01, 0.1, 10)
+    assert (told.backtrack, told.num_backtracks) == (0.8, 10)
+
+
 def test_the_critic_is_fitted_apart_by_epochs_of_minibatches():
     state, window = problems("discrete")
     after, metrics = learned(LINEAR, state, window, "discrete")

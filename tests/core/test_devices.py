@@ -48,3 +48,14 @@ def test_cpu_keeps_jax_off_the_others_before_it_starts():
     environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "float32"), ("tensorfloat32", "tensorfloat32")])
+def test_products_are_exact_unless_the_user_chose(chosen, expected):
+    before = jax.config.jax_default_matmul_precision
+    try:
+        jax.config.update("jax_default_matmul_precision", chosen)
+        runtime.multiply_exactly()
+        assert jax.config.jax_default_matmul_precision == expected
+    finally:
+        jax.config.update("jax_default_matmul_precision", before)

@@ -36,10 +36,15 @@ def leaves(carry):
     return [np.asarray(convert(leaf)) for leaf in jax.tree.leaves(carry)]
 
 
+def iterated(driver, carry, iteration):
+    """One member's carry after `iteration`, and the window that it learned from."""
+    times = jnp.int32(iteration), jnp.float32(8)
+    return jax.jit(lambda c: driver._window_and_learn(driver.algorithm, c, *times))(carry)[0]
+
+
 def first_window(driver, carry, iteration):
     """The window that one member's `carry` learns from at `iteration`."""
-    times = jnp.int32(iteration), jnp.float32(8)
-    return jax.jit(lambda c: driver._window_and_learn(driver.algorithm, c, *times))(carry)[0][1]
+    return iterated(driver, carry, iteration)[1]
 
 
 def assert_same(a, b):
@@ -273,9 +278,14 @@ def test_the_window_holds_the_memory_before_its_first_step(probe):
     driver = CompiledDriver(algorithm, Compiled(probe()), 4)
     carry = jax.tree.map(lambda leaf: leaf[0], driver.advance(driver.start(0), 0, 3, 8))
     before = carry.memory
-    window = first_window(driver, carry, 3)
+    after, window = iterated(driver, carry, 3)
     np.testing.assert_array_equal(window.memory, before)
     assert np.abs(np.asarray(before)).max() > 0 or probe is Memory
+    # Its memory starts anew after either end, and only there.
+    assert np.asarray(window.steps.last)[:-1].any()
+    network = carry.state.policy.actor.network
+    memory, _, _ = network.unroll(before, window.steps.observation, window.steps.last)
+    np.testing.assert_allclose(after.memory, memory, atol=1e-6)
 
 
 @pytest.mark.parametrize("num_updates", [1, 2])

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from operant.algorithms.policy.ppo import PPO
 from operant.algorithms.policy.reinforce import REINFORCE
@@ -16,7 +17,7 @@ from operant.environments import Host, make
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 from operant.parts.replay import Uniform
-from tests.probes import Memory, Truncation, as_gymnasium
+from tests.probes import ContinuousAction, Memory, Truncation, as_gymnasium
 
 SMALL = MLP((16,))
 ppo = PPO(num_steps=8, num_minibatches=2, num_epochs=1, network=SMALL)
@@ -60,16 +61,12 @@ def test_windows_continue_one_another_and_know_both_ends():
     np.testing.assert_array_equal(np.flatnonzero(steps.truncated[:, 0]), [4, 9, 14, 19])
 
 
-def test_memory_restarts_at_ends_and_is_handed_over_as_it_was():
-    algorithm = dataclasses.replace(ppo, network=GRU(4, (4,)), num_steps=4)
-    driver = driver_on(Memory, algorithm)
+@pytest.mark.parametrize("probe", [Memory, Truncation])
+def test_memory_restarts_at_ends_and_is_handed_over_as_it_was(probe):
+    driver = driver_on(probe, dataclasses.replace(ppo, network=GRU(4, (4,)), num_steps=4))
     windows = recorded(driver)
     carry = driver.start(0)
     policy = jax.tree.map(jnp.copy, carry.state.policy)
-    driver.advance(carry, 0, 1, 1)
-    carry = driver.start(0)
-    driver = driver_on(Memory, algorithm)
-    windows = recorded(driver)
     # A learning rate of zero, so that one policy explains every window.
     driver.algorithm = jax.tree.map(jnp.zeros_like, driver.algorithm)
     driver.advance(carry, 0, 3, 3)
@@ -77,6 +74,21 @@ def test_memory_restarts_at_ends_and_is_handed_over_as_it_was():
     for window in windows:
         np.testing.assert_allclose(window.memory, memory, atol=1e-6)
         memory, _, _ = policy.actor.network.unroll(memory, jnp.asarray(window.steps.observation), window.steps.last)
+
+
+def test_actions_are_kept_as_they_were_drawn_each_with_noise_of_its_own():
+    driver = driver_on(ContinuousAction, dataclasses.replace(ppo, learning_rate=0.0, normalise=()))
+    windows = recorded(driver)
+    carry = driver.start(0)
+    actor, noise = jax.tree.map(jnp.copy, carry.state.policy.actor), []
+    driver.advance(carry, 0, 2, 2)
+    for window in windows:
+        _, mean, _ = actor.network.unroll((), jnp.asarray(window.steps.observation), window.steps.last)
+        action, mean = np.asarray(window.steps.action), np.asarray(mean, np.float64)
+        assert np.abs(action).max() > 1  # beyond the environment's bounds
+        np.testing.assert_allclose(window.steps.extras, norm.logpdf(action, mean, 1.0).sum(-1), rtol=1e-4, atol=1e-4)
+        noise.append(action - mean)
+    assert np.unique(np.round(noise, 4)).size == np.size(noise)
 
 
 def test_whole_episodes_end_with_their_first_end_and_are_padded():
