@@ -1,5 +1,7 @@
 """Updates of policies with memory: the policy is stepped again through the window, from the memory that began it."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -37,13 +39,9 @@ def stepped(network, memory, observation, last):
     return np.array(logits)
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_the_loss_is_of_the_policy_stepped_again_from_the_windows_memory(name):
-    algorithm, rng = EVERY[name], np.random.default_rng(1)
-    terminated, truncated = TERMINATED, TRUNCATED
-    if name == "reinforce":  # its windows are whole episodes, which begin without memory
-        terminated, truncated = np.zeros_like(TERMINATED), np.zeros_like(TRUNCATED)
-        terminated[-1] = True
+def problem(algorithm, terminated, truncated):
+    """A state, a window with the policy's own log-probabilities, and those of all actions `[T, B, A]`."""
+    rng = np.random.default_rng(1)
     state = jax.jit(lambda key: algorithm.init(key, SPEC))(jax.random.key(0))
     actor = lambda s: getattr(s.policy, "actor", s.policy)  # noqa: E731
     head = lambda s: actor(s).network.head.weight  # noqa: E731
@@ -51,13 +49,32 @@ def test_the_loss_is_of_the_policy_stepped_again_from_the_windows_memory(name):
     observation, following = jnp.float32(rng.normal(size=(2, LENGTH, ENVS, FEATURES)))
     memory = jnp.float32(rng.normal(size=(ENVS, SIZE)))
     log_probs = log_softmax(stepped(actor(state).network, memory, observation, terminated | truncated), axis=-1)
-    action = rng.integers(0, 3, (LENGTH, ENVS))
-    log_prob = np.take_along_axis(log_probs, action[..., None], axis=-1)[..., 0]
-    reward = rng.normal(size=(LENGTH, ENVS))
+    action, reward = rng.integers(0, 3, (LENGTH, ENVS)), jnp.float32(rng.normal(size=(LENGTH, ENVS)))
+    log_prob = jnp.float32(np.take_along_axis(log_probs, action[..., None], axis=-1)[..., 0])
     steps = Step(observation, action, reward, terminated, truncated, following, log_prob)
-    steps = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32 if leaf.dtype == float else None), steps)
-    valid = jnp.ones((LENGTH, ENVS), bool) if name == "reinforce" else None
-    window = Window(steps, memory, jnp.arange(ENVS), jnp.int32(0), valid)
-    _, metrics = jax.jit(lambda s, w: algorithm.learn(s, w, jax.random.key(1), CONTEXT))(state, window)
+    valid = jnp.ones((LENGTH, ENVS), bool) if isinstance(algorithm, operant.REINFORCE) else None
+    return state, Window(jax.tree.map(jnp.asarray, steps), memory, jnp.arange(ENVS), jnp.int32(0), valid), log_probs
+
+
+def learned(algorithm, state, window):
+    return jax.jit(lambda s, w: algorithm.learn(s, w, jax.random.key(1), CONTEXT))(state, window)[1]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_loss_is_of_the_policy_stepped_again_from_the_windows_memory(name):
+    terminated, truncated = TERMINATED, TRUNCATED
+    if name == "reinforce":  # its windows are whole episodes
+        terminated, truncated = np.zeros((2, LENGTH, ENVS), bool)
+        terminated[-1] = True
+    state, window, log_probs = problem(EVERY[name], terminated, truncated)
     entropy = -(np.exp(log_probs) * log_probs).sum(axis=-1).mean()
-    np.testing.assert_allclose(metrics["entropy"], entropy, rtol=1e-5)
+    np.testing.assert_allclose(learned(EVERY[name], state, window)["entropy"], entropy, rtol=1e-5)
+
+
+def test_v_traces_ratios_are_of_the_policy_stepped_again():
+    # With the log-probabilities that acted every ratio is one, so that nothing is corrected.
+    plain = EVERY["a3c"]
+    state, window, _ = problem(plain, TERMINATED, TRUNCATED)
+    corrected = learned(dataclasses.replace(plain, correction="vtrace"), state, window)
+    for name, value in learned(plain, state, window).items():
+        np.testing.assert_allclose(corrected[name], value, rtol=1e-4, err_msg=name)
