@@ -15,6 +15,7 @@ from operant.contracts import Clock, Context, Spec, Steps
 from operant.errors import OperantError
 from operant.parts.networks import GRU, MLP
 from operant.parts.optimisers import RMSProp
+from operant.parts.schedules import Linear
 from tests.algorithms.support import Recording, random_window, references
 
 FEATURES, LENGTH, ENVS, ACTIONS = 3, 5, 4, 3
@@ -85,7 +86,9 @@ def heads(state):
 @pytest.mark.parametrize(("trace", "bound"), [(1.0, 1e9), (1.0, 0.05), (0.8, 0.5)])
 def test_one_update_of_a2c_is_the_pseudocode(trace, bound):
     state, window = problem(PLAIN)
-    algorithm = dataclasses.replace(PLAIN, gae_lambda=trace, max_gradient_norm=bound)
+    # A quarter of training has passed: the bonus is at 0.2, the learning rate at three quarters.
+    falling = Linear(0.25, 0.05)
+    algorithm = dataclasses.replace(PLAIN, entropy_coefficient=falling, gae_lambda=trace, max_gradient_norm=bound)
     after, metrics = learned(algorithm, state, window)
     actor, critic, expected = gradients(state, window, 0.9, trace, 0.2)
     every = [*actor, *(0.7 * g for g in critic)]
@@ -93,7 +96,7 @@ def test_one_update_of_a2c_is_the_pseudocode(trace, bound):
     assert norm > 0.5
     for name, value in (expected | {"gradient_norm": norm}).items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
-    rate = 7e-4 * 0.75  # a quarter of training has passed
+    rate = 7e-4 * 0.75
     for old, g, new in zip(heads(state), every, heads(after), strict=True):
         g = g * min(1.0, bound / norm)
         # The mean square starts at zero, and eps is under the root.

@@ -15,6 +15,7 @@ from operant.algorithms.policy.trpo import TRPO, conjugate_gradients, fisher_pro
 from operant.contracts import Clock, Context, Spec
 from operant.errors import OperantError
 from operant.parts.networks import MLP
+from operant.parts.schedules import Linear
 from tests.algorithms.support import Recording, random_window, references
 
 FEATURES, LENGTH, ENVS, ACTIONS, PROBLEMS = 3, 6, 4, 3, 100
@@ -47,7 +48,7 @@ def problems(name):
 
 @functools.partial(jax.jit, static_argnames="name")
 def learned(algorithm, state, window, name):
-    context = Context(SPECS[name], Clock(jnp.int32(0), jnp.float32(0)))
+    context = Context(SPECS[name], Clock(jnp.int32(0), jnp.float32(0.5)))
     return jax.vmap(lambda s, w: algorithm.learn(s, w, jax.random.key(0), context))(state, window)
 
 
@@ -218,6 +219,19 @@ def test_without_anything_to_gain_nothing_moves():
     after, metrics = learned(LINEAR, state, silent, "discrete")
     np.testing.assert_array_equal(vectors(after), vectors(state))
     assert not np.any(metrics["kl"] > 1e-6) and all(np.isfinite(value).all() for value in metrics.values())
+
+
+def test_schedules_go_by_the_clock():
+    state, window = problems("discrete")
+    constant = dataclasses.replace(LINEAR, max_kl=0.02, critic_learning_rate=0.1)
+    falling = dataclasses.replace(LINEAR, max_kl=Linear(0.03, 0.01), critic_learning_rate=Linear(0.2, 0.0))
+    one, other = (learned(algorithm, state, window, "discrete")[0] for algorithm in (constant, falling))
+    before = state.policy.actor, state.critic
+    for old, a, b in zip(
+        *map(jax.tree.leaves, (before, (one.policy.actor, one.critic), (other.policy.actor, other.critic))), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        assert np.abs(np.asarray(a - old)).max() > 1e-3
 
 
 def test_the_defaults_are_the_references():
