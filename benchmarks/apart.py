@@ -33,4 +33,6 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)
+    for child in multiprocessing.active_children():
+        child.terminate()
+    os._exit(1)  # sys.exit would end this thread alone

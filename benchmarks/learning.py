@@ -5,7 +5,8 @@
 The gates are those of the presets (`operant/presets/`). One passes where the lower end of the interval of the mean (one
 number a seed: the mean of 100 greedy episodes) is not below it. Gates on the gymnasium backend run the same algorithm
 object on Gymnasium's own environment. `--jobs` trains several seeds at once, each in a process of its own (a seed
-learns the same alone as beside others; on compiled environments up to rounding). Gates that take long are measured only
+learns the same alone as beside others; on compiled environments up to rounding); there, and on the gymnasium backend,
+each seed's mean goes to standard error as it comes. Gates that take long are measured only
 where they are named:
 
     python benchmarks/learning.py --gates ppo-breakout-minatar-compiled --markdown docs/results/learning.md
@@ -54,6 +55,7 @@ def measure(gate: Gate, seeds: int | None = None, jobs: int = 1) -> tuple[np.nda
     """The mean return of each seed's greedy policy over 100 episodes, and the seconds that all took."""
     begun = time.perf_counter()
     count = seeds or gate.preset.gate.seeds
+    # Environments in Python train their seeds one after another anyway: each is told as it comes.
     if jobs > 1 or gate.backend == "gymnasium":
         means = []
         with processes(jobs) as pool:

@@ -1,8 +1,4 @@
-"""Windows for PPO's tests, what PPO makes of them, and its whole loss by hand, in float64.
-
-With one-hot observations, one for each step, and a linear network, the rows of a gradient show which steps were in
-a minibatch and with which advantage and value error.
-"""
+"""Windows for PPO's tests, what PPO makes of them, and its whole loss by hand, in float64."""
 
 import functools
 
@@ -27,7 +23,7 @@ UPDATES = EPOCHS * MINIBATCHES
 TERMINATED = np.zeros((LENGTH, ENVS), bool)
 TRUNCATED = np.zeros((LENGTH, ENVS), bool)
 TERMINATED[1, 0] = TRUNCATED[2, 1] = TERMINATED[3, 2] = True  # the last column ends nowhere
-TRUNCATED[1, 0] = True  # both at once, as time limits may report it: terminal
+TERMINATED[1, 2] = TRUNCATED[1, 2] = True  # both at once, as time limits may report it: terminal
 LAST = TERMINATED | TRUNCATED
 
 

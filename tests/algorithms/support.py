@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from operant.contracts import Step, Window
+from operant.contracts import Clock, Context, Episodes, Step, Window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,3 +55,37 @@ def random_window(rng, actor, space, features, terminated, truncated):
     action, log_prob = (leaf.reshape(length, envs, *leaf.shape[1:]) for leaf in (action, log_prob))
     steps = Step(observation, action, reward, terminated, truncated, following, log_prob)
     return Window(jax.tree.map(jnp.asarray, steps), (), jnp.arange(envs), jnp.int32(0))
+
+
+def actor_of(state):
+    """The actor, which for REINFORCE is the whole policy."""
+    return getattr(state.policy, "actor", state.policy)
+
+
+def begun(algorithm, spec, head):
+    """A fresh state whose actor has the head's weight `[features, actions]`."""
+    state = jax.jit(lambda key: algorithm.init(key, spec))(jax.random.key(0))
+    return eqx.tree_at(lambda s: actor_of(s).network.head.weight, state, jnp.float32(head))
+
+
+def window_for(algorithm, steps, memory=()):
+    """`steps` `[T, B]` as a window; all of it valid for a learner from whole episodes."""
+    length, envs = steps.reward.shape
+    valid = jnp.ones((length, envs), bool) if isinstance(algorithm.window(), Episodes) else None
+    return Window(jax.tree.map(jnp.asarray, steps), memory, jnp.arange(envs), jnp.int32(0), valid)
+
+
+def learned(algorithm, state, window, spec):
+    context = Context(spec, Clock(jnp.int32(0), jnp.float32(0)))
+    return jax.jit(lambda s, w: algorithm.learn(s, w, jax.random.key(1), context))(state, window)
+
+
+def assert_vtrace_corrects_nothing(algorithm, state, window, spec):
+    """With the log-probabilities that acted every ratio is one, and A3C's gradient is what it is without V-trace."""
+    context = Context(spec, Clock(jnp.int32(0), jnp.float32(0)))
+    plain, corrected = (
+        jax.jit(lambda s, w, a=each: a.gradient(s, w, jax.random.key(1), context)[1])(state, window)
+        for each in (algorithm, dataclasses.replace(algorithm, correction="vtrace"))
+    )
+    for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(corrected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

@@ -1,4 +1,8 @@
-"""PPO, update by update, against definitions in float64."""
+"""PPO, update by update, against definitions in float64.
+
+With one-hot observations, one for each step, and a linear network, the rows of a gradient show which steps were in
+a minibatch and with which advantage and value error.
+"""
 
 import dataclasses
 
@@ -149,6 +153,7 @@ def influence(fresh, window, t, env):
 
 def test_only_terminal_states_are_worth_nothing(fresh, window):
     assert influence(fresh, window, 1, 0) == 0.0 and influence(fresh, window, 3, 2) == 0.0  # terminated
+    assert influence(fresh, window, 1, 2) == 0.0  # both
     assert influence(fresh, window, 2, 1) > 1e-3  # truncated
     assert influence(fresh, window, 3, 3) > 1e-3  # the window's last step
 
@@ -214,7 +219,7 @@ def test_a_learning_rate_of_nothing_at_the_end(small):
     assert metrics["clip_fraction"] == tight
 
 
-def test_the_default_optimiser_and_the_initialisation_are_the_references():
+def test_the_defaults_and_the_initialisation_are_the_references():
     assert PPO().optimiser == Adam(eps=1e-5) and PPO().window() == Steps(128)
     assert PPO().learning_rate == Linear(1e-3, 0.0) and PPO().clip == 0.2
     assert PPO().max_gradient_norm == PPO().value_coefficient == 0.5

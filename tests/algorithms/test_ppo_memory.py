@@ -47,8 +47,7 @@ def test_states_are_recomputed_from_the_windows_memory_and_start_anew_at_ends(re
         assert abs(metrics["approximate_kl"]) < 1e-10 and metrics["clip_fraction"] == 0.0
     window = windows[1]
     forgetful = window._replace(memory=jnp.zeros_like(window.memory))
-    never = jnp.zeros_like(window.steps.terminated)
-    endless = window._replace(steps=window.steps._replace(terminated=never, truncated=never))
+    endless = window._replace(steps=window.steps._replace(terminated=jnp.zeros_like(window.steps.terminated)))
     for wrong in (forgetful, endless):
         assert learned(RECURRENT, state, wrong, spec=COLUMNS)[1]["approximate_kl"] > 1e-6
 

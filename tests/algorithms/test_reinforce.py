@@ -235,10 +235,10 @@ def test_learning_descends_the_gradient_by_the_learning_rate(window):
 
 
 def test_schedules_go_by_the_clock(window):
-    falling = dataclasses.replace(GENERAL, entropy_coefficient=Linear(0.6, 0.0), learning_rate=Linear(0.2, 0.0))
+    falling = dataclasses.replace(GENERAL, entropy_coefficient=Linear(0.4, 0.0), learning_rate=Linear(0.2, -0.2))
     state = policy_of(GENERAL)
-    half, constant = learn(falling, state, window, 0.5)[0], learn(GENERAL, state, window, 0.0)[0]
-    for one, other in zip(jax.tree.leaves(half.policy), jax.tree.leaves(constant.policy), strict=True):
+    later, constant = learn(falling, state, window, 0.25)[0], learn(GENERAL, state, window, 0.0)[0]
+    for one, other in zip(jax.tree.leaves(later.policy), jax.tree.leaves(constant.policy), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 

@@ -48,7 +48,7 @@ def problems(name):
 
 @functools.partial(jax.jit, static_argnames="name")
 def learned(algorithm, state, window, name):
-    context = Context(SPECS[name], Clock(jnp.int32(0), jnp.float32(0.5)))
+    context = Context(SPECS[name], Clock(jnp.int32(0), jnp.float32(0.25)))
     return jax.vmap(lambda s, w: algorithm.learn(s, w, jax.random.key(0), context))(state, window)
 
 
@@ -223,7 +223,7 @@ def test_without_anything_to_gain_nothing_moves():
 
 def test_schedules_go_by_the_clock():
     state, window = problems("discrete")
-    constant = dataclasses.replace(LINEAR, max_kl=0.02, critic_learning_rate=0.1)
+    constant = dataclasses.replace(LINEAR, max_kl=0.025, critic_learning_rate=0.15)
     falling = dataclasses.replace(LINEAR, max_kl=Linear(0.03, 0.01), critic_learning_rate=Linear(0.2, 0.0))
     one, other = (learned(algorithm, state, window, "discrete")[0] for algorithm in (constant, falling))
     before = state.policy.actor, state.critic

@@ -21,8 +21,8 @@ V-trace's, which weigh each step by how likely the newer policy takes the older 
 
 Deviations from the paper: those of A2C (means instead of sums, windows that run on over the ends of episodes, separate
 networks, rewards scaled by the spread of their returns); each actor has several environments, not one. Statistics of
-rewards and observations are those of the actor that wrote last; they belong to the policy, so that V-trace's newer one
-sees the window through the newer ones.
+rewards and observations are those of the actor that wrote last; V-trace copies both anew with the networks, so that the
+newer policy sees the window's observations by newer statistics than those that they were acted on with.
 """
 
 import math

@@ -271,7 +271,7 @@ def test_windows_of_whole_episodes_end_with_the_first_end():
 
 
 @pytest.mark.parametrize("probe", [Memory, Truncation])
-def test_the_window_holds_the_memory_before_its_first_step(probe):
+def test_memory_restarts_at_ends_and_is_handed_over_as_it_was(probe):
     from operant.parts.networks import GRU
 
     algorithm = dataclasses.replace(ALGORITHMS["ppo"], network=GRU(4, (4,)), num_steps=4)
@@ -281,7 +281,7 @@ def test_the_window_holds_the_memory_before_its_first_step(probe):
     after, window = iterated(driver, carry, 3)
     np.testing.assert_array_equal(window.memory, before)
     assert np.abs(np.asarray(before)).max() > 0 or probe is Memory
-    # Its memory starts anew after either end, and only there.
+    # The memory after the window has started anew after either end, and only there.
     assert np.asarray(window.steps.last)[:-1].any()
     network = carry.state.policy.actor.network
     memory, _, _ = network.unroll(before, window.steps.observation, window.steps.last)
