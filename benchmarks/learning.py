@@ -6,8 +6,7 @@ The gates are those of the presets (`operant/presets/`). One passes where the lo
 number a seed: the mean of 100 greedy episodes) is not below it. Gates on the gymnasium backend run the same algorithm
 object on Gymnasium's own environment. `--jobs` trains several seeds at once, each in a process of its own (a seed
 learns the same alone as beside others; on compiled environments up to rounding); there, and on the gymnasium backend,
-each seed's mean goes to standard error as it comes. Gates that take long are measured only
-where they are named:
+each seed's mean goes to standard error as it comes. Gates that take long are measured only where they are named:
 
     python benchmarks/learning.py --gates ppo-breakout-minatar-compiled --markdown docs/results/learning.md
 

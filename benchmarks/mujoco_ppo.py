@@ -106,11 +106,14 @@ def page(path: Path, lines: dict[str, list[str]], options: argparse.Namespace) -
         f"""\
 # MuJoCo
 
-PPO by its preset beside Stable-Baselines3 with the same settings: greedy returns ({EPISODES} episodes a seed) after
-training, over seeds; the median of the seconds of training. {packages}, Python {platform.python_version()};
+PPO by its preset beside Stable-Baselines3 with the same settings, but for the advantages, which the latter does not
+compute anew before each epoch: greedy returns ({EPISODES} episodes a seed) after training, over seeds; the median of
+the seconds of training. {packages}, Python {platform.python_version()};
 Stable-Baselines3 as in `benchmarks/requirements-sb3.txt`.
 
-The newest rows: `python benchmarks/mujoco_ppo.py --environments {" ".join(lines)}{"".join(flags)}`
+The newest rows, the others alike with their own seeds:
+
+`python benchmarks/mujoco_ppo.py --environments {" ".join(lines)}{"".join(flags)}`
 
 """
         + "\n".join([HEAD, *sorted(chain(kept, *lines.values()))])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import operant
 from operant.contracts import Clock, Context, Episodes, Step, Window
 
 
@@ -55,6 +56,19 @@ def random_window(rng, actor, space, features, terminated, truncated):
     action, log_prob = (leaf.reshape(length, envs, *leaf.shape[1:]) for leaf in (action, log_prob))
     steps = Step(observation, action, reward, terminated, truncated, following, log_prob)
     return Window(jax.tree.map(jnp.asarray, steps), (), jnp.arange(envs), jnp.int32(0))
+
+
+def policy_learners(network):
+    """One of each learner of a policy with `network`, whose updates see the window as it acted."""
+    fields = {"network": network}
+    return {
+        "a2c": operant.A2C(**fields),
+        "a3c": operant.A3C(**fields, num_actors=1),
+        "ppo": operant.PPO(**fields, num_epochs=1, num_minibatches=1),
+        "reinforce": operant.REINFORCE(**fields),
+        "trpo": operant.TRPO(**fields, num_minibatches=1),
+        "vpg": operant.VPG(**fields, num_minibatches=1),
+    }
 
 
 def actor_of(state):

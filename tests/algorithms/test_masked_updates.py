@@ -6,25 +6,23 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 from scipy.special import log_softmax
 
-import operant
 from operant.contracts import Spec, Step
 from operant.parts.networks import MLP
-from tests.algorithms.support import actor_of, assert_vtrace_corrects_nothing, begun, learned, window_for
+from tests.algorithms.support import (
+    actor_of,
+    assert_vtrace_corrects_nothing,
+    begun,
+    learned,
+    policy_learners,
+    window_for,
+)
 
 LENGTH, ENVS, FEATURES, ACTIONS = 4, 2, 3, 3
 LEGAL, ILLEGAL = np.array([0, 2]), 1
 MASK = np.isin(np.arange(ACTIONS), LEGAL).astype(np.int8)
 SPACE = Dict({"seen": Box(-np.inf, np.inf, (FEATURES,), np.float32), "action_mask": Box(0, 1, (ACTIONS,), np.int8)})
 SPEC = Spec(SPACE, Discrete(ACTIONS), ENVS, LENGTH)
-LINEAR = {"network": MLP(())}
-EVERY = {
-    "a2c": operant.A2C(**LINEAR),
-    "a3c": operant.A3C(**LINEAR, num_actors=1),
-    "ppo": operant.PPO(**LINEAR, num_epochs=1, num_minibatches=1),
-    "reinforce": operant.REINFORCE(**LINEAR),
-    "trpo": operant.TRPO(**LINEAR, num_minibatches=1),
-    "vpg": operant.VPG(**LINEAR, num_minibatches=1),
-}
+EVERY = policy_learners(MLP(()))
 
 
 def problem(algorithm):

@@ -6,22 +6,20 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from scipy.special import log_softmax
 
-import operant
 from operant.contracts import Spec, Step
 from operant.parts.networks import GRU
-from tests.algorithms.support import actor_of, assert_vtrace_corrects_nothing, begun, learned, window_for
+from tests.algorithms.support import (
+    actor_of,
+    assert_vtrace_corrects_nothing,
+    begun,
+    learned,
+    policy_learners,
+    window_for,
+)
 
 LENGTH, ENVS, FEATURES, ACTIONS, SIZE = 5, 4, 3, 3, 6
 SPEC = Spec(Box(-np.inf, np.inf, (FEATURES,), np.float32), Discrete(ACTIONS), ENVS, LENGTH)
-REMEMBERING = {"network": GRU(SIZE, (4,))}
-EVERY = {
-    "a2c": operant.A2C(**REMEMBERING),
-    "a3c": operant.A3C(**REMEMBERING, num_actors=1),
-    "ppo": operant.PPO(**REMEMBERING, num_epochs=1, num_minibatches=1),
-    "reinforce": operant.REINFORCE(**REMEMBERING),
-    "trpo": operant.TRPO(**REMEMBERING, num_minibatches=1),
-    "vpg": operant.VPG(**REMEMBERING, num_minibatches=1),
-}
+EVERY = policy_learners(GRU(SIZE, (4,)))
 TERMINATED, TRUNCATED = np.zeros((2, LENGTH, ENVS), bool)
 TERMINATED[1, 0] = TRUNCATED[2, 1] = True  # the last two columns go on
 
